@@ -1,0 +1,103 @@
+//! A ledger on the bus: it is relayed, it listens, it tells and is told, it asks and is asked.
+
+use spillway_proto::ledgers::{self, StreamSpec};
+use spillway_proto::{Ledger as Source, Partition};
+use tokio::sync::watch;
+
+use super::calls::{self, Routes};
+use super::connection::Bus;
+use super::gaps::Gaps;
+use super::listen::Listener;
+use super::neighbours;
+use super::relay::{self, Relay};
+use crate::ledger::{Ledger, Numbering, Service};
+use crate::lifecycle::{Life, Stage};
+
+/// What is to be there before a ledger's role is ready.
+pub type Needed = (String, watch::Receiver<Result<(), String>>);
+
+/// Starts all tasks that a ledger has on the bus. Answers what must be there before its role is ready: a consumer on
+/// every stream that it hears.
+pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Routes) -> Vec<Needed> {
+    let identity = ledger.identity().clone();
+    let name = identity.id.name();
+    if identity.id.ledger.speaks() {
+        speak(life, bus, ledger);
+    }
+    let mut needed = Vec::new();
+    for source in identity.id.ledger.hears() {
+        for partition in &identity.serves {
+            needed.push(listen(life, bus, ledger, *source, *partition));
+        }
+    }
+    if !identity.id.ledger.hears().is_empty() {
+        let marks = neighbours::tell_marks(ledger.clone(), bus.clone(), life.stop(Stage::Tell));
+        life.steady(Stage::Tell, format!("{name} marks"), marks);
+    }
+    let (of_heads, of_batches) = (ledger.clone(), ledger.clone());
+    let routes = routes
+        .on("heads", move |_call| {
+            let answer = neighbours::answer_heads(&of_heads);
+            async move { Ok(answer) }
+        })
+        .on("batches", move |call| {
+            let ledger = of_batches.clone();
+            async move { neighbours::answer_batches(&ledger, call.body).await }
+        });
+    let stop = life.stop(Stage::Tell);
+    let calls = calls::answer(bus.clone(), identity.id, identity.serves.clone(), routes, stop);
+    life.task(Stage::Tell, format!("{name} calls"), calls);
+    let of_failure = ledger.clone();
+    let stop = life.stop(Stage::Tell);
+    life.task(Stage::Tell, format!("{name} ledger"), async move {
+        tokio::select! {
+            why = of_failure.failed() => Err(why),
+            () = stop.cancelled() => Ok(()),
+        }
+    });
+    needed
+}
+
+fn speak<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>) {
+    let identity = ledger.identity();
+    let name = identity.id.name();
+    if identity.numbering == Numbering::ByRelay {
+        // Before the relay in a drain: what is committed last is still numbered and said.
+        let number = relay::number(ledger.clone(), life.stop(Stage::Work));
+        life.steady(Stage::Work, format!("{name} number"), number);
+    }
+    for partition in &identity.serves {
+        let relay = Relay {
+            ledger: ledger.clone(),
+            bus: bus.clone(),
+            partition: *partition,
+            stream: stream_of(ledger, *partition),
+        };
+        life.steady(Stage::Tell, format!("{name} relay {partition}"), relay.run(life.stop(Stage::Tell)));
+        let marks = neighbours::hear_marks(ledger.clone(), bus.clone(), *partition, life.stop(Stage::Tell));
+        life.steady(Stage::Tell, format!("{name} told marks {partition}"), marks);
+    }
+    let heads = neighbours::tell_heads(ledger.clone(), bus.clone(), life.stop(Stage::Tell));
+    life.steady(Stage::Tell, format!("{name} heads"), heads);
+}
+
+fn stream_of<S: Service>(ledger: &Ledger<S>, partition: Partition) -> StreamSpec {
+    let identity = ledger.identity();
+    let subject = ledgers::subject(identity.id.ledger, partition);
+    let streams = ledgers::streams_of(identity.id, identity.partitions);
+    streams
+        .into_iter()
+        .find(|stream| stream.subjects.contains(&subject))
+        .unwrap_or_else(|| StreamSpec { name: ledgers::stream(identity.id.ledger, partition), subjects: vec![subject] })
+}
+
+fn listen<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, source: Source, partition: Partition) -> Needed {
+    let name = ledger.identity().id.name();
+    let (state, needed) = watch::channel(Err("not listening yet".to_owned()));
+    let listener = Listener { ledger: ledger.clone(), bus: bus.clone(), source, partition, state };
+    let stop = life.stop(Stage::Work);
+    life.steady(Stage::Work, format!("{name} hears {source} {partition}"), listener.run(stop.clone()));
+    let gaps = Gaps::new(ledger.clone(), bus.clone(), source, partition);
+    life.steady(Stage::Work, format!("{name} gaps of {source} {partition}"), gaps.run(stop));
+    (format!("{name} hears {source} {partition}"), needed)
+}

@@ -1,0 +1,93 @@
+//! The connection to NATS: made in the background, made again whenever it breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use tokio::sync::watch;
+
+use super::config::BusConfig;
+
+/// A half-open connection is found within two of these.
+const PING: Duration = Duration::from_secs(4);
+
+/// A publish without an answer counts as failed after this long, and is repeated under the same id.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The credentials or the address cannot be used at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot use NATS at {url}: {why}")]
+pub struct BusError {
+    pub url: String,
+    pub why: String,
+}
+
+/// A role's connection to NATS. Cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    pub(super) client: async_nats::Client,
+    pub(super) jetstream: jetstream::Context,
+    pub(super) config: Arc<BusConfig>,
+    connected: watch::Receiver<bool>,
+}
+
+impl Bus {
+    /// Returns at once; the connection comes when it comes.
+    pub async fn connect(config: &BusConfig, name: &str) -> Result<Self, BusError> {
+        let failed = |why: String| BusError { url: config.url.clone(), why };
+        let (tell, connected) = watch::channel(false);
+        let tell = Arc::new(tell);
+        let who = name.to_owned();
+        let options = async_nats::ConnectOptions::new()
+            .name(format!("spillway-{name}"))
+            .retry_on_initial_connect()
+            .ping_interval(PING)
+            .connection_timeout(Duration::from_secs(3))
+            .reconnect_delay_callback(|tries| Duration::from_millis((50 * tries.min(20)) as u64))
+            .event_callback(move |event| {
+                note(&who, &tell, &event);
+                std::future::ready(())
+            });
+        let addresses: Vec<&str> = config.url.split(',').map(str::trim).collect();
+        let client = options.connect(addresses).await.map_err(|e| failed(e.to_string()))?;
+        let jetstream = jetstream::context::ContextBuilder::new()
+            .timeout(Duration::from_secs(5))
+            .ack_timeout(ACK_TIMEOUT)
+            .build(client.clone());
+        Ok(Bus { client, jetstream, config: Arc::new(config.clone()), connected })
+    }
+
+    /// Whether NATS answers now.
+    pub fn is_connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    /// The connection's state, as it changes.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
+    }
+
+    /// The plain client: for what is neither a ledger's stream nor a call.
+    pub fn client(&self) -> &async_nats::Client {
+        &self.client
+    }
+}
+
+fn note(who: &str, tell: &watch::Sender<bool>, event: &async_nats::Event) {
+    use async_nats::Event;
+    match event {
+        Event::Connected => {
+            tell.send_replace(true);
+            tracing::info!(client = who, "connected to nats");
+        }
+        Event::Disconnected | Event::Closed => {
+            tell.send_replace(false);
+            tracing::warn!(client = who, "disconnected from nats");
+        }
+        Event::LameDuckMode | Event::Draining => tracing::info!(client = who, %event, "nats is going away"),
+        // A publish without the right to it is seen by its caller as a timeout only: the reason comes here.
+        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
+            tracing::warn!(client = who, %event, "nats reports a problem");
+        }
+    }
+}

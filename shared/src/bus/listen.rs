@@ -1,0 +1,146 @@
+//! The listener: pull what is there, decide it, commit it, acknowledge it, pull again.
+
+use std::time::Duration;
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::pull;
+use futures::{FutureExt, StreamExt};
+use spillway_proto::{Ledger as Source, Partition, ledgers};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Bus;
+use super::relay::read_headers;
+use crate::ledger::{Batch, Heard, Ledger, Service};
+
+/// Messages that go into one commit from one stream.
+const GATHER: usize = 256;
+
+/// Events that go into one commit from one stream, about: their bytes.
+const GATHER_BYTES: usize = 2 << 20;
+
+/// A pull that hears nothing for twice this long is made anew.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// After JetStream or the ledger refused.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Hears one source in one partition.
+pub(super) struct Listener<S: Service> {
+    pub ledger: Ledger<S>,
+    pub bus: Bus,
+    pub source: Source,
+    pub partition: Partition,
+    /// Whether its consumer is there, for readiness.
+    pub state: watch::Sender<Result<(), String>>,
+}
+
+impl<S: Service> Listener<S> {
+    pub async fn run(self, stop: CancellationToken) {
+        let stream = ledgers::stream(self.source, self.partition);
+        let subject = ledgers::subject(self.source, self.partition);
+        let durable = self.ledger.identity().id.name();
+        loop {
+            let pulled = tokio::select! {
+                pulled = self.pull(&stream, &subject, &durable) => pulled,
+                () = stop.cancelled() => return,
+            };
+            match pulled {
+                Ok(messages) => {
+                    drop(self.state.send_replace(Ok(())));
+                    if self.hear_all(messages, &stop).await {
+                        return;
+                    }
+                }
+                Err(why) => {
+                    tracing::debug!(stream, why, "not listening yet");
+                    drop(self.state.send_replace(Err(why)));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn pull(&self, stream: &str, subject: &str, durable: &str) -> Result<pull::Stream, String> {
+        let consumer = self.bus.keep_consumer(stream, subject, durable).await.map_err(|e| e.to_string())?;
+        consumer
+            .stream()
+            .max_messages_per_batch(self.bus.config.consumer.pull_messages)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|e| format!("consumer {durable} of stream {stream}: {e}"))
+    }
+
+    /// Until the pull breaks (false), or `stop` (true).
+    async fn hear_all(&self, mut messages: pull::Stream, stop: &CancellationToken) -> bool {
+        loop {
+            let first = tokio::select! {
+                first = messages.next() => first,
+                () = stop.cancelled() => return true,
+            };
+            let mut gathered = Vec::new();
+            let mut next = first;
+            let broken = loop {
+                match next {
+                    Some(Ok(message)) => gathered.push(message),
+                    Some(Err(error)) => {
+                        tracing::debug!(source = %self.source, %error, "pull broke");
+                        break true;
+                    }
+                    None => break true,
+                }
+                let bytes: usize = gathered.iter().map(|message| message.payload.len()).sum();
+                if gathered.len() >= GATHER || bytes >= GATHER_BYTES {
+                    break false;
+                }
+                match messages.next().now_or_never() {
+                    Some(more) => next = more,
+                    None => break false,
+                }
+            };
+            if !gathered.is_empty() && self.hear(&gathered, stop).await {
+                self.acknowledge(&gathered).await;
+            }
+            if broken {
+                return false;
+            }
+        }
+    }
+
+    /// Commits what was gathered. False where it was not taken before `stop`: it will be delivered again.
+    async fn hear(&self, messages: &[Message], stop: &CancellationToken) -> bool {
+        let batches: Vec<Batch> = messages.iter().map(|message| batch(self.source, message)).collect();
+        loop {
+            let heard = batches.iter().map(|batch| Heard::read(self.ledger.service().as_ref(), batch)).collect();
+            match self.ledger.hear(heard).await {
+                Ok(()) => return true,
+                Err(error) => {
+                    tracing::warn!(ledger = %self.ledger.identity().id, source = %self.source, %error,
+                        "what was heard was not taken, trying again");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => return false,
+            }
+        }
+    }
+
+    /// An acknowledgement that gets lost means a redelivery, which changes nothing.
+    async fn acknowledge(&self, messages: &[Message]) {
+        for message in messages {
+            if let Err(error) = message.ack().await {
+                tracing::debug!(source = %self.source, %error, "acknowledgement was not sent");
+            }
+        }
+    }
+}
+
+fn batch(source: Source, message: &Message) -> Batch {
+    let (number, time_us) = read_headers(source, message.headers.as_ref());
+    Batch { source, number, time_us, body: message.payload.clone(), asked: false }
+}

@@ -1,0 +1,19 @@
+//! The bus between ledgers: JetStream carries batches, core NATS carries heads, marks, hints and calls.
+//!
+//! Absent here: any copy of state. A stream can be wiped at any moment; the ledgers remember.
+
+mod attach;
+mod calls;
+mod config;
+mod connection;
+mod gaps;
+mod listen;
+mod neighbours;
+mod relay;
+mod streams;
+
+pub use attach::{Needed, attach};
+pub use calls::{CallFailed, Caller, Routes};
+pub use config::{BusConfig, ConsumerConfig, StreamConfig};
+pub use connection::{Bus, BusError};
+pub use streams::StreamError;

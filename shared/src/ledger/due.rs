@@ -1,0 +1,289 @@
+//! Due rows: work that waits for the world. The queue is the table; memory holds a bounded window on it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use spillway_proto::time::{self, Timestamp};
+use tokio::sync::Notify;
+
+use super::error::StoreError;
+use super::says::{Due, DueChange};
+use super::tx::{Tx, Value};
+
+/// Writes the changes of a commit, in their order.
+pub(super) fn write(tx: &Tx<'_>, changes: &[DueChange]) -> Result<(), StoreError> {
+    for change in changes {
+        match change {
+            DueChange::Set(due) => tx.write(
+                "insert into due (kind, key, due_us, attempt, payload) values ($1, $2, $3, $4, $5)
+                 on conflict (kind, key)
+                 do update set due_us = excluded.due_us, attempt = excluded.attempt, payload = excluded.payload",
+                &[
+                    Value::Text(due.kind),
+                    Value::Blob(&due.key),
+                    time::to_micros(due.at).into(),
+                    due.attempt.into(),
+                    Value::Blob(&due.payload),
+                ],
+            )?,
+            DueChange::Done { kind, key } => {
+                tx.write("delete from due where kind = $1 and key = $2", &[Value::Text(kind), Value::Blob(key)])?
+            }
+        };
+    }
+    Ok(())
+}
+
+/// The rows of a kind that are due, earliest first, and the time of the first that is not yet due.
+pub(super) fn read(
+    tx: &Tx<'_>,
+    kind: &'static str,
+    now: Timestamp,
+    limit: usize,
+) -> Result<(Vec<Due>, Option<Timestamp>), StoreError> {
+    let now_us = time::to_micros(now);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = tx.read(
+        "select key, due_us, attempt, payload from due where kind = $1 and due_us <= $2 order by due_us limit $3",
+        &[Value::Text(kind), now_us.into(), limit.into()],
+        |row| {
+            let (at, attempt) = (time::from_micros(row.int(1)?), row.int(2)?);
+            Ok(Due { kind, key: row.blob(0)?.into(), at, attempt, payload: row.blob(3)?.into() })
+        },
+    )?;
+    let next = tx.read(
+        "select min(due_us) from due where kind = $1 and due_us > $2",
+        &[Value::Text(kind), now_us.into()],
+        |row| row.opt_int(0),
+    )?;
+    Ok((rows, next.into_iter().flatten().next().map(time::from_micros)))
+}
+
+/// The window on the due rows of one kind. What a commit makes due enters it at once, so nothing waits for a timer;
+/// what does not fit stays in the table and is swept up later.
+#[derive(Debug)]
+pub struct DueFeed {
+    kind: &'static str,
+    capacity: usize,
+    window: Mutex<Window>,
+    /// There may be a row to take.
+    ready: Notify,
+    /// The table may hold more than the window.
+    sweep: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    slots: HashMap<Bytes, Slot>,
+    order: VecDeque<Bytes>,
+    /// The table may hold rows that are due and not in the window.
+    behind: bool,
+    /// When the first row in the table that is not yet due will be.
+    next: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Ready(Due),
+    InHand,
+}
+
+impl DueFeed {
+    pub(super) fn new(kind: &'static str, capacity: usize) -> Self {
+        let window = Mutex::new(Window { behind: true, ..Window::default() });
+        DueFeed { kind, capacity, window, ready: Notify::new(), sweep: Notify::new() }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After a commit: what it made due, moved or ended.
+    pub(super) fn committed(&self, changes: &[DueChange], now: Timestamp) {
+        let mut window = self.window();
+        let (mut offered, mut left) = (false, window.behind);
+        for change in changes {
+            match change {
+                DueChange::Set(due) if due.kind == self.kind => {
+                    window.slots.remove(&due.key);
+                    let fits = window.offer(due.clone(), now, self.capacity);
+                    (offered, left) = (offered || fits, left || !fits);
+                }
+                DueChange::Done { kind, key } if *kind == self.kind => {
+                    window.slots.remove(key);
+                }
+                DueChange::Set(_) | DueChange::Done { .. } => {}
+            }
+        }
+        drop(window);
+        if offered {
+            self.ready.notify_waiters();
+        }
+        if left {
+            self.sweep.notify_one();
+        }
+    }
+
+    /// Rows that a sweep found.
+    pub(super) fn swept(&self, rows: Vec<Due>, next: Option<Timestamp>, whole: bool, now: Timestamp) {
+        let mut window = self.window();
+        window.behind = !whole;
+        window.next = next;
+        for due in rows {
+            if !window.slots.contains_key(&due.key) {
+                window.offer(due, now, self.capacity);
+            }
+        }
+        drop(window);
+        self.ready.notify_waiters();
+    }
+
+    /// How many rows a sweep is to read, and when it is worth while: now, or at that time, or not before a commit.
+    pub(super) fn wants(&self, now: Timestamp) -> Sweep {
+        let mut window = self.window();
+        if window.next.is_some_and(|next| next <= now) {
+            window.behind = true;
+        }
+        if window.behind && window.slots.len() * 2 <= self.capacity {
+            return Sweep::Now { limit: self.capacity + window.slots.len() };
+        }
+        Sweep::At(window.next.filter(|_| !window.behind))
+    }
+
+    pub(super) async fn until_sweep(&self) {
+        self.sweep.notified().await;
+    }
+
+    /// Takes the next row that is due. It stays in hand until [`DueFeed::release`] or the commit that ends or moves it.
+    pub async fn take(&self) -> Due {
+        loop {
+            let notified = self.ready.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if let Some(due) = self.try_take() {
+                return due;
+            }
+            notified.await;
+        }
+    }
+
+    fn try_take(&self) -> Option<Due> {
+        let mut window = self.window();
+        while let Some(key) = window.order.pop_front() {
+            if let Some(slot) = window.slots.get_mut(&key)
+                && matches!(slot, Slot::Ready(_))
+                && let Slot::Ready(due) = std::mem::replace(slot, Slot::InHand)
+            {
+                return Some(due);
+            }
+        }
+        None
+    }
+
+    /// The row is no longer in hand; if it is still in the table it will be taken again.
+    pub fn release(&self, key: &Bytes) {
+        let mut window = self.window();
+        if matches!(window.slots.get(key), Some(Slot::InHand)) {
+            window.slots.remove(key);
+            window.behind = true;
+        }
+        drop(window);
+        self.sweep.notify_one();
+    }
+}
+
+impl Window {
+    /// False where the row stays in the table for a sweep.
+    fn offer(&mut self, due: Due, now: Timestamp, capacity: usize) -> bool {
+        if due.at > now {
+            self.next = Some(self.next.map_or(due.at, |next| next.min(due.at)));
+            return false;
+        }
+        if self.slots.len() >= capacity {
+            self.behind = true;
+            return false;
+        }
+        self.order.push_back(due.key.clone());
+        self.slots.insert(due.key.clone(), Slot::Ready(due));
+        true
+    }
+}
+
+/// When the table is to be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sweep {
+    Now {
+        limit: usize,
+    },
+    /// At this time, or once a commit or a release says so.
+    At(Option<Timestamp>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(key: u8, at_us: i64) -> Due {
+        let at = time::from_micros(at_us);
+        Due { kind: "charge", key: Bytes::from(vec![key]), at, attempt: 1, payload: Bytes::new() }
+    }
+
+    fn at(us: i64) -> Timestamp {
+        time::from_micros(us)
+    }
+
+    #[test]
+    fn what_a_commit_makes_due_is_taken_at_once_and_only_once() {
+        let feed = DueFeed::new("charge", 4);
+        feed.committed(&[DueChange::Set(due(1, 5)), DueChange::Set(due(2, 5))], at(5));
+        assert_eq!(feed.try_take().map(|d| d.key[0]), Some(1));
+        assert_eq!(feed.try_take().map(|d| d.key[0]), Some(2));
+        assert_eq!(feed.try_take(), None);
+        feed.swept(vec![due(1, 5)], None, true, at(6));
+        assert_eq!(feed.try_take(), None, "it is in hand");
+    }
+
+    #[test]
+    fn what_ends_before_it_is_taken_is_not_taken() {
+        let feed = DueFeed::new("charge", 4);
+        feed.committed(&[DueChange::Set(due(1, 5))], at(5));
+        feed.committed(&[DueChange::Done { kind: "charge", key: Bytes::from(vec![1]) }], at(6));
+        assert_eq!(feed.try_take(), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_waits_for_a_sweep() {
+        let feed = DueFeed::new("charge", 1);
+        feed.swept(vec![], None, true, at(0));
+        feed.committed(&[DueChange::Set(due(1, 5)), DueChange::Set(due(2, 5))], at(5));
+        let first = feed.try_take().expect("fits");
+        assert_eq!(feed.wants(at(5)), Sweep::At(None), "the window is full");
+        feed.committed(&[DueChange::Done { kind: "charge", key: first.key }], at(6));
+        assert_eq!(feed.wants(at(6)), Sweep::Now { limit: 1 });
+    }
+
+    #[test]
+    fn a_row_of_the_future_sets_the_time_of_the_next_sweep() {
+        let feed = DueFeed::new("charge", 4);
+        feed.swept(vec![], None, true, at(0));
+        feed.committed(&[DueChange::Set(due(1, 50))], at(5));
+        assert_eq!(feed.wants(at(5)), Sweep::At(Some(at(50))));
+        assert_eq!(feed.wants(at(50)), Sweep::Now { limit: 4 });
+    }
+
+    #[test]
+    fn a_row_that_is_moved_while_in_hand_can_be_taken_again() {
+        let feed = DueFeed::new("charge", 4);
+        feed.committed(&[DueChange::Set(due(1, 5))], at(5));
+        let taken = feed.try_take().expect("due");
+        feed.committed(&[DueChange::Set(Due { attempt: 2, ..due(1, 6) })], at(6));
+        assert_eq!(feed.try_take().map(|d| d.attempt), Some(2));
+        feed.release(&taken.key);
+        assert_eq!(feed.wants(at(6)), Sweep::Now { limit: 4 });
+    }
+}

@@ -1,0 +1,237 @@
+//! The handle on an open ledger: hand in, read, and learn what was committed.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use spillway_proto::Partition;
+use spillway_proto::time::Timestamp;
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
+
+use super::commit::Memory;
+use super::due::DueFeed;
+use super::error::{NotTaken, ReadError, StoreError};
+use super::inbox::Inbox;
+use super::job::{Command, HeardJob, Job, ToldMark};
+use super::outbox::{self, Numbering, OutboxBatch};
+use super::readers::Readers;
+use super::says::Says;
+use super::service::{Heard, Service};
+use super::spec::{Clock, Identity, Limits};
+use super::tx::Tx;
+
+/// An open ledger. Cheap to clone; the file is closed when the last clone is gone.
+pub struct Ledger<S: Service> {
+    pub(super) jobs: mpsc::Sender<Job<S>>,
+    pub(super) service: Arc<S>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) readers: Arc<Readers>,
+}
+
+impl<S: Service> Clone for Ledger<S> {
+    fn clone(&self) -> Self {
+        Ledger {
+            jobs: self.jobs.clone(),
+            service: self.service.clone(),
+            shared: self.shared.clone(),
+            readers: self.readers.clone(),
+        }
+    }
+}
+
+/// What the writer tells everybody.
+pub(super) struct Shared {
+    pub identity: Identity,
+    pub limits: Limits,
+    pub clock: Arc<dyn Clock>,
+    /// The last number of each partition.
+    pub heads: watch::Sender<BTreeMap<Partition, i64>>,
+    pub inbox: watch::Sender<Arc<Inbox>>,
+    pub relayed: Mutex<BTreeMap<Partition, i64>>,
+    /// There are batches without a number.
+    pub unnumbered: Notify,
+    pub changed: broadcast::Sender<Arc<Vec<[u8; 16]>>>,
+    pub feeds: Vec<Arc<DueFeed>>,
+    pub failed: watch::Sender<Option<String>>,
+    /// Closed once the writer has let go of the file.
+    pub gone: tokio_util::sync::CancellationToken,
+}
+
+impl Shared {
+    pub fn fail(&self, why: String) {
+        self.failed.send_replace(Some(why));
+    }
+
+    pub fn relayed_so_far(&self, written: &BTreeMap<Partition, i64>) -> BTreeMap<Partition, i64> {
+        let relayed = self.relayed.lock().unwrap_or_else(PoisonError::into_inner);
+        written.iter().map(|(p, number)| (*p, relayed.get(p).copied().unwrap_or(0).max(*number))).collect()
+    }
+
+    /// After a commit, before anybody is answered.
+    pub fn committed(&self, memory: &Memory, inbox_moved: bool, says: Says, at: Timestamp) {
+        if inbox_moved {
+            self.inbox.send_replace(Arc::new(memory.inbox.clone()));
+        }
+        if self.identity.numbering == Numbering::ByRelay && says.events() > 0 {
+            self.unnumbered.notify_one();
+        }
+        self.heads.send_if_modified(|heads| {
+            let moved = *heads != memory.heads.numbers;
+            if moved {
+                heads.clone_from(&memory.heads.numbers);
+            }
+            moved
+        });
+        if !says.due.is_empty() {
+            self.feeds.iter().for_each(|feed| feed.committed(&says.due, at));
+        }
+        if !says.changed.is_empty() && self.changed.receiver_count() > 0 {
+            // Nobody listening is no mistake: it is a hint.
+            drop(self.changed.send(Arc::new(says.changed)));
+        }
+    }
+}
+
+impl<S: Service> Ledger<S> {
+    pub fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    pub fn service(&self) -> &Arc<S> {
+        &self.service
+    }
+
+    pub fn now(&self) -> Timestamp {
+        super::spec::now(self.shared.clock.as_ref())
+    }
+
+    /// Decides a command, or the result of due work; answers after the commit. Once handed in it is decided and
+    /// committed as a whole, whether or not the caller still waits.
+    pub async fn command(&self, input: S::Input) -> Result<S::Answer, NotTaken> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Command(Command { input, outcome: None, reply });
+        self.jobs.send(job).await.map_err(|_| NotTaken::Closed)?;
+        answer.await.unwrap_or(Err(NotTaken::Closed))
+    }
+
+    /// Like [`Ledger::command`], but a full queue refuses at once.
+    pub async fn try_command(&self, input: S::Input) -> Result<S::Answer, NotTaken> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Command(Command { input, outcome: None, reply });
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NotTaken::Busy,
+            mpsc::error::TrySendError::Closed(_) => NotTaken::Closed,
+        })?;
+        answer.await.unwrap_or(Err(NotTaken::Closed))
+    }
+
+    /// Takes batches that were heard; answers after the commit, and then they may be acknowledged.
+    pub async fn hear(&self, batches: Vec<Heard<S::Input>>) -> Result<(), NotTaken> {
+        self.post(|reply| Job::Heard(HeardJob { batches, reply })).await
+    }
+
+    /// Numbers every batch that has none yet (the gateway's relay).
+    pub async fn number(&self) -> Result<(), NotTaken> {
+        self.post(Job::Number).await
+    }
+
+    /// Commits what waits, and how far the relay has come.
+    pub async fn flush(&self) -> Result<(), NotTaken> {
+        self.post(Job::Flush).await
+    }
+
+    /// Writes down how far listeners say they have heard this ledger.
+    pub async fn told(&self, marks: Vec<ToldMark>) -> Result<(), NotTaken> {
+        self.jobs.send(Job::Marks(marks)).await.map_err(|_| NotTaken::Closed)
+    }
+
+    async fn post(&self, job: impl FnOnce(oneshot::Sender<Result<(), NotTaken>>) -> Job<S>) -> Result<(), NotTaken> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(job(reply)).await.map_err(|_| NotTaken::Closed)?;
+        answer.await.unwrap_or(Err(NotTaken::Closed))
+    }
+
+    /// Answers a query from what is committed, on a thread where waiting is allowed.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        self.readers.run(query).await
+    }
+
+    /// Batches from a number on, oldest first, up to so many bytes (at least one batch, if there is one).
+    pub async fn outbox(
+        &self,
+        partition: Partition,
+        from: i64,
+        to: i64,
+        max_bytes: usize,
+    ) -> Result<Vec<OutboxBatch>, ReadError> {
+        let incarnation = self.shared.identity.incarnation;
+        self.query(move |tx| outbox::from(tx, incarnation, partition, from, to, max_bytes)).await
+    }
+
+    /// The last number of each partition, as it moves.
+    pub fn heads(&self) -> watch::Receiver<BTreeMap<Partition, i64>> {
+        self.shared.heads.subscribe()
+    }
+
+    /// The inbox, as it moves.
+    pub fn inbox(&self) -> watch::Receiver<Arc<Inbox>> {
+        self.shared.inbox.subscribe()
+    }
+
+    /// Waits until there are batches without a number. Spurious returns are possible.
+    pub async fn unnumbered(&self) {
+        self.shared.unnumbered.notified().await;
+    }
+
+    /// The relay has published up to this number; it is written down with the next commit.
+    pub fn relayed(&self, partition: Partition, number: i64) {
+        let mut relayed = self.shared.relayed.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = relayed.entry(partition).or_insert(0);
+        *known = number.max(*known);
+    }
+
+    /// How far the relay has come.
+    pub fn relayed_up_to(&self, partition: Partition) -> i64 {
+        let relayed = self.shared.relayed.lock().unwrap_or_else(PoisonError::into_inner);
+        relayed.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// The keys that commits change, as a lossy hint.
+    pub fn changed(&self) -> broadcast::Receiver<Arc<Vec<[u8; 16]>>> {
+        self.shared.changed.subscribe()
+    }
+
+    /// The due rows of a kind that was named when the ledger was opened.
+    pub fn due(&self, kind: &str) -> Option<Arc<DueFeed>> {
+        self.shared.feeds.iter().find(|feed| feed.kind() == kind).cloned()
+    }
+
+    /// Waits until the ledger cannot go on, and says why.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.shared.failed.subscribe();
+        loop {
+            if let Some(why) = failed.borrow_and_update().clone() {
+                return why;
+            }
+            if failed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until the writer has let go of the file: after the last handle is dropped, or after a failure.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.shared.gone.clone().cancelled_owned()
+    }
+
+    /// Whether the database answers.
+    pub async fn is_ready(&self) -> Result<(), ReadError> {
+        if self.jobs.is_closed() {
+            return Err(ReadError::Closed);
+        }
+        self.query(|tx| tx.read("select 1", &[], |row| row.int(0)).map(|_| ())).await
+    }
+}

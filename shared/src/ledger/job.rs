@@ -1,0 +1,75 @@
+//! What waits before the writer.
+
+use tokio::sync::oneshot;
+
+use super::error::NotTaken;
+use super::service::{Heard, Service};
+
+/// How far a listener says it has heard this ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldMark {
+    pub listener: String,
+    pub listener_partition: u16,
+    pub incarnation: spillway_proto::Incarnation,
+    pub partition: spillway_proto::Partition,
+    pub number: i64,
+    /// Unix time in microseconds of the commit that it heard last.
+    pub heard_us: i64,
+}
+
+/// One thing that waits to be committed.
+pub(super) enum Job<S: Service> {
+    Command(Command<S>),
+    Heard(HeardJob<S>),
+    /// The relay wants every batch numbered.
+    Number(oneshot::Sender<Result<(), NotTaken>>),
+    Marks(Vec<ToldMark>),
+    /// Write down how far the relay has come, and whatever else waits: the last commit of a ledger.
+    Flush(oneshot::Sender<Result<(), NotTaken>>),
+}
+
+/// A command, or the result of due work.
+pub(super) struct Command<S: Service> {
+    pub input: S::Input,
+    pub outcome: Option<Result<S::Answer, NotTaken>>,
+    pub reply: oneshot::Sender<Result<S::Answer, NotTaken>>,
+}
+
+/// Batches that a listener heard.
+pub(super) struct HeardJob<S: Service> {
+    pub batches: Vec<Heard<S::Input>>,
+    pub reply: oneshot::Sender<Result<(), NotTaken>>,
+}
+
+impl<S: Service> Job<S> {
+    /// How much it adds to a commit.
+    pub fn weight(&self) -> usize {
+        match self {
+            Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Flush(_) => 1,
+            Job::Heard(heard) => heard.batches.iter().map(|batch| batch.events.len().max(1)).sum(),
+        }
+    }
+
+    /// Tells whoever waits that nothing was kept. Whoever has gone away does not mind.
+    pub fn refuse(self, why: &NotTaken) {
+        match self {
+            Job::Command(command) => drop(command.reply.send(Err(why.clone()))),
+            Job::Heard(heard) => drop(heard.reply.send(Err(why.clone()))),
+            Job::Number(reply) | Job::Flush(reply) => drop(reply.send(Err(why.clone()))),
+            Job::Marks(_) => {}
+        }
+    }
+
+    /// Tells whoever waits that it is committed.
+    pub fn confirm(self) {
+        match self {
+            Job::Command(command) => {
+                let outcome = command.outcome.unwrap_or(Err(NotTaken::Closed));
+                drop(command.reply.send(outcome));
+            }
+            Job::Heard(heard) => drop(heard.reply.send(Ok(()))),
+            Job::Number(reply) | Job::Flush(reply) => drop(reply.send(Ok(()))),
+            Job::Marks(_) => {}
+        }
+    }
+}

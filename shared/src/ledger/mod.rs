@@ -1,0 +1,34 @@
+//! The ledger: one SQL transaction holds everything that one step does. Messages are marked as seen (inbox), states
+//! change, the events that follow are written down (outbox), and only then is anybody told.
+//!
+//! Absent here: any idea of what is decided (that is a [`Service`]), and NATS (that is the bus).
+
+mod commit;
+mod dead_letter;
+mod due;
+mod error;
+mod handle;
+mod inbox;
+mod job;
+mod open;
+mod outbox;
+mod readers;
+mod says;
+mod schema;
+mod service;
+mod spec;
+mod tx;
+mod work;
+mod writer;
+
+pub use due::DueFeed;
+pub use error::{NotTaken, OpenError, ReadError, StoreError};
+pub use handle::Ledger;
+pub use inbox::{Inbox, Line, Mark};
+pub use job::ToldMark;
+pub use outbox::{Numbering, OutboxBatch};
+pub use says::{Due, Says};
+pub use schema::Migration;
+pub use service::{Batch, Cause, Heard, Read, Service, Unreadable};
+pub use spec::{Clock, Identity, LedgerSpec, Limits, SystemClock};
+pub use tx::{Row, Tx, Value};

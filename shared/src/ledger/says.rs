@@ -1,0 +1,81 @@
+//! What a commit says: events for the outbox, work that falls due, and which keys changed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use spillway_proto::batch::{BatchWriter, MAX_BATCH_BYTES};
+use spillway_proto::time::Timestamp;
+use spillway_proto::{Ledger, NewEvent, Partition};
+
+/// Work that waits for the world: a call to a provider, a mail, a deadline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// What is to be done; it picks the worker.
+    pub kind: &'static str,
+    /// For what; one row at most for each (kind, key).
+    pub key: Bytes,
+    /// Not before.
+    pub at: Timestamp,
+    /// Counts the tries, from 1.
+    pub attempt: i64,
+    /// What the worker needs, so that it need not ask.
+    pub payload: Bytes,
+}
+
+/// A change to the due rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DueChange {
+    /// New, or another time for the same (kind, key).
+    Set(Due),
+    /// Nothing is left to be done.
+    Done { kind: &'static str, key: Bytes },
+}
+
+/// Collects what the decisions of one commit say.
+#[derive(Debug)]
+pub struct Says {
+    ledger: Ledger,
+    at: Timestamp,
+    pub(crate) batches: BTreeMap<Partition, Vec<BatchWriter>>,
+    pub(crate) due: Vec<DueChange>,
+    pub(crate) changed: Vec<[u8; 16]>,
+}
+
+impl Says {
+    /// For a commit of this ledger at this time. Also what tests of decisions hand in.
+    pub fn new(ledger: Ledger, at: Timestamp) -> Self {
+        Says { ledger, at, batches: BTreeMap::new(), due: Vec::new(), changed: Vec::new() }
+    }
+
+    /// Says an event. What belongs to no order is said in partition 0.
+    pub fn event(&mut self, event: &NewEvent) {
+        let partition = event.subject.order().map_or(Partition(0), |order| order.partition());
+        let batches = self.batches.entry(partition).or_default();
+        if batches.last().is_none_or(|batch| batch.len() >= MAX_BATCH_BYTES) {
+            batches.push(BatchWriter::default());
+        }
+        if let Some(batch) = batches.last_mut() {
+            batch.push(event, self.ledger, self.at);
+        }
+    }
+
+    /// Makes work fall due, or gives it another time.
+    pub fn due(&mut self, due: Due) {
+        self.due.push(DueChange::Set(due));
+    }
+
+    /// The work is done.
+    pub fn done(&mut self, kind: &'static str, key: impl Into<Bytes>) {
+        self.due.push(DueChange::Done { kind, key: key.into() });
+    }
+
+    /// Hints to those who watch that this key changed.
+    pub fn changed(&mut self, key: [u8; 16]) {
+        self.changed.push(key);
+    }
+
+    /// How many events were said so far.
+    pub fn events(&self) -> i64 {
+        self.batches.values().flatten().map(BatchWriter::events).sum()
+    }
+}

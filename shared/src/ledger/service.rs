@@ -1,0 +1,147 @@
+//! What makes a ledger the ledger of something: how it reads what it hears, and what it decides.
+
+use bytes::Bytes;
+use spillway_proto::batch::{self, BatchNumber};
+use spillway_proto::time::Timestamp;
+use spillway_proto::{Envelope, EventKind, Ledger};
+
+use super::error::StoreError;
+use super::says::Says;
+use super::tx::Tx;
+
+/// The decisions of one ledger. Inputs come in batches: all states are loaded, all is decided in memory, all is
+/// written, in one transaction with the inbox and the outbox.
+pub trait Service: Send + Sync + 'static {
+    /// One fact heard, one command, or one result of due work.
+    type Input: Send + 'static;
+    /// What whoever handed in a command or a result is told after the commit.
+    type Answer: Send + 'static;
+    /// The states that a batch of inputs touches, as loaded and as decided.
+    type Book;
+
+    /// What an event means here: the one place that lists every kind. `None` where it is of no concern.
+    /// An error makes the event a dead letter.
+    fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Self::Input>, Unreadable>;
+
+    /// Loads every state that the inputs touch.
+    fn load(&self, tx: &Tx<'_>, inputs: &[&Self::Input]) -> Result<Self::Book, StoreError>;
+
+    /// Decides one input: a plain function of the book, the input and the time. A panic makes a heard input a dead
+    /// letter and refuses a command; the book is then loaded anew.
+    fn decide(&self, book: &mut Self::Book, input: &Self::Input, at: Timestamp, says: &mut Says) -> Self::Answer;
+
+    /// Writes every state that was changed.
+    fn save(&self, tx: &Tx<'_>, book: Self::Book) -> Result<(), StoreError>;
+
+    /// Reads a batch into inputs. Only who keeps batches whole (audit) has another way than one by one.
+    fn read(&self, batch: &Batch) -> Result<Vec<Read<Self::Input>>, batch::BadBatch> {
+        Ok(batch::read(batch.body.clone())?.into_iter().map(|event| read_event(self, event)).collect())
+    }
+}
+
+/// A batch as it came: from a stream, or from an outbox that was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    pub source: Ledger,
+    /// `None` where the headers hold no valid number: such a message can only be a dead letter.
+    pub number: Option<BatchNumber>,
+    /// Unix time in microseconds of the commit that said it; 0 where it is unknown.
+    pub time_us: i64,
+    /// An `io.cloudevents.v1.CloudEventBatch`.
+    pub body: Bytes,
+    /// It is the outbox's own copy: if that cannot be read either, the number counts as heard.
+    pub asked: bool,
+}
+
+/// What became of one event of a batch.
+pub enum Read<I> {
+    /// To be decided; with the event as it was said.
+    Input { input: I, raw: Bytes },
+    /// Of no concern here.
+    Passed,
+    /// A dead letter.
+    Dead { cause: Cause, error: String, raw: Bytes },
+}
+
+/// An event whose payload does not say what its kind should.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unreadable payload: {0}")]
+pub struct Unreadable(pub String);
+
+/// Why a message is a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// It cannot be decoded.
+    Undecodable,
+    /// It is of a kind, or holds a value, that this build does not know yet.
+    Newer,
+    /// Deciding it panicked.
+    Panic,
+    /// The database refuses what it leads to.
+    Constraint,
+    /// Its headers hold no valid number.
+    Unnumbered,
+}
+
+impl Cause {
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Undecodable => "UNDECODABLE",
+            Cause::Newer => "NEWER",
+            Cause::Panic => "PANIC",
+            Cause::Constraint => "CONSTRAINT",
+            Cause::Unnumbered => "UNNUMBERED",
+        }
+    }
+}
+
+fn read_event<S: Service + ?Sized>(service: &S, event: Result<Envelope, spillway_proto::BadEvent>) -> Read<S::Input> {
+    let event = match event {
+        Ok(event) => event,
+        Err(bad) => return Read::Dead { cause: Cause::Undecodable, error: bad.problem, raw: bad.raw },
+    };
+    let Some(kind) = event.kind() else {
+        let error = format!("unknown event type {}", event.type_name);
+        return Read::Dead { cause: Cause::Newer, error, raw: event.raw };
+    };
+    match service.hear(kind, &event) {
+        Ok(Some(input)) => Read::Input { input, raw: event.raw },
+        Ok(None) => Read::Passed,
+        Err(Unreadable(error)) => Read::Dead { cause: Cause::Undecodable, error, raw: event.raw },
+    }
+}
+
+/// A batch that was read and waits to be decided.
+pub struct Heard<I> {
+    pub source: Ledger,
+    pub number: Option<BatchNumber>,
+    pub time_us: i64,
+    pub asked: bool,
+    /// The whole batch, where it could not be read at all.
+    pub unreadable: Option<(Cause, String, Bytes)>,
+    pub events: Vec<Read<I>>,
+}
+
+impl<I> Heard<I> {
+    /// Reads a batch; this is done outside the writer.
+    pub fn read<S: Service<Input = I>>(service: &S, batch: &Batch) -> Self {
+        let mut heard = Heard {
+            source: batch.source,
+            number: batch.number,
+            time_us: batch.time_us,
+            asked: batch.asked,
+            unreadable: None,
+            events: Vec::new(),
+        };
+        if batch.number.is_none() {
+            let error = "the headers hold no valid batch number".to_owned();
+            heard.unreadable = Some((Cause::Unnumbered, error, batch.body.clone()));
+            return heard;
+        }
+        match service.read(batch) {
+            Ok(events) => heard.events = events,
+            Err(bad) => heard.unreadable = Some((Cause::Undecodable, bad.0, batch.body.clone())),
+        }
+        heard
+    }
+}

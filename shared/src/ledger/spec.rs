@@ -1,0 +1,95 @@
+//! Which ledger, where, and by whose clock.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use spillway_proto::time::{self, Timestamp};
+use spillway_proto::{Incarnation, LedgerId, Partition};
+
+use super::outbox::Numbering;
+use super::schema::Migration;
+
+/// Where time comes from: passed in, so that tests can hand in another.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// What it takes to open a ledger.
+#[derive(Clone)]
+pub struct LedgerSpec {
+    pub id: LedgerId,
+    /// How many partitions there are; fixed at the first start.
+    pub partitions: u16,
+    /// The folder of its file.
+    pub folder: PathBuf,
+    pub numbering: Numbering,
+    /// The tables of the service.
+    pub migrations: &'static [Migration],
+    pub clock: Arc<dyn Clock>,
+    pub limits: Limits,
+}
+
+/// The bounds of a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Inputs that may wait before the writer.
+    pub queue: usize,
+    /// Inputs that go into one commit, about.
+    pub commit_inputs: usize,
+    /// Connections that answer queries.
+    pub readers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { queue: 8192, commit_inputs: 4096, readers: 4 }
+    }
+}
+
+impl LedgerSpec {
+    /// One writer, the machine's clock.
+    pub fn new(id: LedgerId, partitions: u16, folder: impl Into<PathBuf>, migrations: &'static [Migration]) -> Self {
+        LedgerSpec {
+            id,
+            partitions,
+            folder: folder.into(),
+            numbering: Numbering::InCommit,
+            migrations,
+            clock: Arc::new(SystemClock),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Its database file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}.db", self.id.name()))
+    }
+}
+
+/// Who an open ledger is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub id: LedgerId,
+    pub partitions: u16,
+    /// The partitions in which it speaks.
+    pub serves: Vec<Partition>,
+    pub incarnation: Incarnation,
+    /// Of the lease under which it writes.
+    pub epoch: i64,
+    pub numbering: Numbering,
+}
+
+/// The time, in whole microseconds, so that SQL gives back what it was given.
+pub(super) fn now(clock: &dyn Clock) -> Timestamp {
+    time::whole_micros(clock.now())
+}

@@ -1,0 +1,171 @@
+//! The writer: a thread that commits whatever waits, all of it in one transaction, over and over.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use spillway_proto::time::Timestamp;
+use tokio::sync::mpsc;
+
+use super::commit::{self, Attempt, Committed, Fault, Memory, Position};
+use super::error::{NotTaken, StoreError};
+use super::handle::Shared;
+use super::job::Job;
+use super::service::{Cause, Service};
+use super::spec;
+
+/// A busy database is tried so often before the inputs are refused.
+const BUSY_TRIES: usize = 5;
+
+pub(super) struct Writer<S: Service> {
+    pub connection: Connection,
+    pub service: Arc<S>,
+    pub shared: Arc<Shared>,
+    pub memory: Memory,
+    pub jobs: mpsc::Receiver<Job<S>>,
+    pub last: Timestamp,
+}
+
+impl<S: Service> Writer<S> {
+    /// Until every handle is gone, or the database cannot be trusted any more.
+    pub fn run(mut self) {
+        while let Some(first) = self.jobs.blocking_recv() {
+            let group = self.gather(first);
+            if let Err(broken) = self.commit(group) {
+                tracing::error!(ledger = %self.shared.identity.id, error = %broken, "ledger is broken, stopping");
+                self.shared.fail(broken);
+                return;
+            }
+        }
+    }
+
+    /// Whatever waits, up to a bound.
+    fn gather(&mut self, first: Job<S>) -> Vec<Job<S>> {
+        let mut weight = first.weight();
+        let mut group = vec![first];
+        while weight < self.shared.limits.commit_inputs {
+            let Ok(job) = self.jobs.try_recv() else { break };
+            weight += job.weight();
+            group.push(job);
+        }
+        group
+    }
+
+    /// Commits a group. An error means that the ledger cannot go on.
+    fn commit(&mut self, mut group: Vec<Job<S>>) -> Result<(), String> {
+        let mut tries = 0;
+        loop {
+            self.last = self.last.max(spec::now(self.shared.clock.as_ref()));
+            let fault = match self.attempt(&group) {
+                Ok(committed) => {
+                    self.finish(group, committed);
+                    return Ok(());
+                }
+                Err(fault) => fault,
+            };
+            tries += 1;
+            match fault {
+                Fault::Poison(at, error) => commit::set_aside(&mut group, at, Cause::Panic, error),
+                Fault::Fenced => {
+                    refuse(group, &NotTaken::Closed);
+                    return Err("another process took the lease".to_owned());
+                }
+                Fault::Store(StoreError::Busy(_)) if tries < BUSY_TRIES => {}
+                Fault::Store(error @ (StoreError::Busy(_) | StoreError::Full(_))) => {
+                    tracing::warn!(ledger = %self.shared.identity.id, %error, "commit refused");
+                    refuse(group, &NotTaken::Unavailable(error));
+                    return Ok(());
+                }
+                Fault::Store(error @ StoreError::Broken(_)) => {
+                    let text = error.to_string();
+                    refuse(group, &NotTaken::Unavailable(error));
+                    return Err(text);
+                }
+                Fault::Store(error @ (StoreError::Constraint(_) | StoreError::Statement(_))) => {
+                    if !self.set_culprits_aside(&mut group)? {
+                        refuse(group, &NotTaken::Poison(error.to_string()));
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn attempt(&mut self, group: &[Job<S>]) -> Result<Committed<S::Answer>, Fault> {
+        let mut relayed = self.memory.heads.clone();
+        relayed.relayed = self.shared.relayed_so_far(&relayed.relayed);
+        let attempt = Attempt {
+            service: self.service.as_ref(),
+            identity: &self.shared.identity,
+            memory: &self.memory,
+            at: self.last,
+            relayed,
+        };
+        attempt.run(&mut self.connection, group)
+    }
+
+    fn finish(&mut self, mut group: Vec<Job<S>>, committed: Committed<S::Answer>) {
+        if committed.dead > 0 {
+            tracing::warn!(ledger = %self.shared.identity.id, count = committed.dead, "dead letters written");
+        }
+        let inbox_moved = !committed.additions.is_empty();
+        self.memory.inbox.apply(committed.additions);
+        self.memory.heads = committed.heads;
+        self.shared.committed(&self.memory, inbox_moved, committed.says, self.last);
+        commit::hand_out(&mut group, committed.answers);
+        group.into_iter().for_each(Job::confirm);
+    }
+
+    /// Finds the inputs that the database refuses, by halves, and takes them out. False where there is none.
+    fn set_culprits_aside(&mut self, group: &mut [Job<S>]) -> Result<bool, String> {
+        let mut culprits = Vec::new();
+        {
+            let heads = self.memory.heads.clone();
+            let attempt = Attempt {
+                service: self.service.as_ref(),
+                identity: &self.shared.identity,
+                memory: &self.memory,
+                at: self.last,
+                relayed: heads,
+            };
+            let (inputs, _dead) = attempt.collect(group, &mut Default::default());
+            bisect(&attempt, &mut self.connection, &inputs, &mut culprits)?;
+        }
+        let found = !culprits.is_empty();
+        for (at, cause, error) in culprits {
+            commit::set_aside(group, at, cause, error);
+        }
+        Ok(found)
+    }
+}
+
+fn refuse<S: Service>(group: Vec<Job<S>>, why: &NotTaken) {
+    for job in group {
+        job.refuse(why);
+    }
+}
+
+/// Halves until each input at fault is alone. An error means that the ledger cannot go on.
+fn bisect<S: Service>(
+    attempt: &Attempt<'_, S>,
+    connection: &mut Connection,
+    inputs: &[(Position, &S::Input)],
+    culprits: &mut Vec<(Position, Cause, String)>,
+) -> Result<(), String> {
+    let fault = match attempt.rehearse(connection, inputs) {
+        Ok(()) => return Ok(()),
+        Err(fault) => fault,
+    };
+    let (cause, error) = match fault {
+        Fault::Store(error @ StoreError::Broken(_)) => return Err(error.to_string()),
+        Fault::Store(error) => (Cause::Constraint, error.to_string()),
+        Fault::Poison(_, error) => (Cause::Panic, error),
+        Fault::Fenced => return Err("another process took the lease".to_owned()),
+    };
+    if let [(at, _)] = inputs {
+        culprits.push((*at, cause, error));
+        return Ok(());
+    }
+    let (left, right) = inputs.split_at(inputs.len() / 2);
+    bisect(attempt, connection, left, culprits)?;
+    bisect(attempt, connection, right, culprits)
+}

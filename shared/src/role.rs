@@ -1,0 +1,87 @@
+//! Where a role runs: its bus, its folder, its life; and what must be there before it is ready.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use spillway_proto::LedgerId;
+
+use crate::admin::{Check, Readiness};
+use crate::bus::{self, Bus, Routes};
+use crate::ledger::{Clock, Ledger, LedgerSpec, Migration, Numbering, OpenError, Service};
+use crate::lifecycle::Life;
+
+/// What a role is given.
+#[derive(Clone)]
+pub struct Place {
+    /// How many partitions there are.
+    pub partitions: u16,
+    /// The folder of its ledgers.
+    pub folder: PathBuf,
+    pub bus: Bus,
+    pub clock: Arc<dyn Clock>,
+    pub life: Life,
+    checks: Arc<Mutex<Vec<Check>>>,
+}
+
+/// A role does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    #[error("{0}")]
+    Config(String),
+    #[error(transparent)]
+    Other(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Place {
+    pub fn new(partitions: u16, folder: impl Into<PathBuf>, bus: Bus, clock: Arc<dyn Clock>, life: Life) -> Self {
+        Place { partitions, folder: folder.into(), bus, clock, life, checks: Arc::default() }
+    }
+
+    /// Opens a ledger in this place.
+    pub fn open<S: Service>(
+        &self,
+        id: LedgerId,
+        numbering: Numbering,
+        migrations: &'static [Migration],
+        service: S,
+        due_kinds: &[&'static str],
+    ) -> Result<Ledger<S>, OpenError> {
+        let mut spec = LedgerSpec::new(id, self.partitions, &self.folder, migrations);
+        spec.numbering = numbering;
+        spec.clock = self.clock.clone();
+        Ledger::open(spec, service, due_kinds)
+    }
+
+    /// Puts a ledger on the bus, and what it needs among the checks of readiness.
+    pub fn attach<S: Service>(&self, ledger: &Ledger<S>, routes: Routes) {
+        let answering = ledger.clone();
+        self.check(Check::asked("ledger", move || {
+            let ledger = answering.clone();
+            async move { ledger.is_ready().await.map_err(|e| e.to_string()) }
+        }));
+        for (_, state) in bus::attach(&self.life, &self.bus, ledger, routes) {
+            self.check(Check::watched("consumer", state));
+        }
+    }
+
+    /// Adds a check of readiness.
+    pub fn check(&self, check: Check) {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).push(check);
+    }
+
+    /// Whether JetStream is connected. Not needed by the gateway, which accepts without it.
+    pub fn jetstream_check(&self) -> Check {
+        let connected = self.bus.connected();
+        Check::asked("jetstream", move || {
+            let is_connected = *connected.borrow();
+            async move { if is_connected { Ok(()) } else { Err("not connected to nats".to_owned()) } }
+        })
+    }
+
+    /// All checks so far; the role is ready when all that are needed answer yes.
+    pub fn readiness(&self) -> Readiness {
+        Readiness::new(std::mem::take(&mut *self.checks.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
