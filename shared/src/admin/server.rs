@@ -1,0 +1,96 @@
+//! The admin server: `/health`, `/ready` and `/info`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use super::Readiness;
+use super::readiness::ReadinessReport;
+use crate::listen::connections::{self, ConnectionLimits, Drained};
+
+/// Connections at once: probes, a scraper, a few operators.
+const MAX_CONNECTIONS: usize = 128;
+
+/// Time for a connection to say something, and for each request's headers to arrive.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What `/info` tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct About {
+    pub name: &'static str,
+    pub version: &'static str,
+    /// The role this process plays.
+    pub role: String,
+    /// What it listens on and speaks to, by name.
+    pub addresses: BTreeMap<String, String>,
+}
+
+/// The admin server on its listener.
+pub struct AdminServer {
+    listener: TcpListener,
+    routes: Router,
+}
+
+#[derive(Clone)]
+struct Shown {
+    about: Arc<About>,
+    readiness: Readiness,
+}
+
+impl AdminServer {
+    #[must_use]
+    pub fn new(listener: TcpListener, about: About, readiness: Readiness) -> AdminServer {
+        let shown = Shown { about: Arc::new(about), readiness };
+        let routes = Router::new()
+            .route("/health", get(health))
+            .route("/ready", get(ready))
+            .route("/info", get(info))
+            .fallback(unknown)
+            .with_state(shown);
+        AdminServer { listener, routes }
+    }
+
+    /// # Errors
+    /// When the operating system does not know the socket any more.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` resolves, then lets running requests end, for `drain` at most.
+    pub async fn run(self, shutdown: impl Future<Output = ()>, drain: Duration) -> Drained {
+        let mut http = Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new()).header_read_timeout(OPENING_TIMEOUT);
+        let limits =
+            ConnectionLimits { max_connections: MAX_CONNECTIONS, opening_timeout: OPENING_TIMEOUT, max_age: None };
+        connections::serve(self.listener, http.http1_only(), limits, self.routes, shutdown, drain).await
+    }
+}
+
+/// Alive: the process answers. Depends on nothing outside of it, for whoever asks restarts it.
+async fn health() -> &'static str {
+    "alive\n"
+}
+
+async fn ready(State(shown): State<Shown>) -> (StatusCode, Json<ReadinessReport>) {
+    let report = shown.readiness.report().await;
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report))
+}
+
+async fn info(State(shown): State<Shown>) -> Json<About> {
+    Json(About::clone(&shown.about))
+}
+
+async fn unknown() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "there is nothing here: ask /health, /ready or /info\n")
+}

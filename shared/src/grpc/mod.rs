@@ -1,0 +1,32 @@
+//! gRPC serving: limits, deadlines, sizes, health, reflection, gRPC-Web, and errors that tell what to do.
+//!
+//! A call passes these from the outside in: CORS and gRPC-Web ([`web`]), then the column in [`calls`]: trace context,
+//! admission, deadline, panic guard, service; on the way out every error is completed ([`explain`]).
+
+mod admission;
+mod calls;
+mod deadline;
+mod error;
+mod explain;
+mod health;
+mod limits;
+mod methods;
+mod panics;
+mod server;
+mod streams;
+mod trace;
+mod web;
+
+pub use deadline::Deadline;
+pub use error::{CallError, Cause, DOMAIN, FieldViolation, RETRY_PUSHBACK, Reason};
+pub use health::Health;
+pub use limits::{GrpcLimits, MAX_REQUEST_BYTES};
+pub use server::{BuildError, GrpcServer, GrpcServerBuilder};
+pub use trace::TraceParent;
+
+use tonic::body::Body;
+
+/// A call as it travels through the layers.
+type Call = http::Request<Body>;
+/// Its answer.
+type Answer = http::Response<Body>;
