@@ -69,9 +69,6 @@ impl Shared {
 
     /// After a commit, before anybody is answered.
     pub fn committed(&self, memory: &Memory, inbox_moved: bool, says: Says, at: Timestamp) {
-        if inbox_moved {
-            self.inbox.send_replace(Arc::new(memory.inbox.clone()));
-        }
         if self.identity.numbering == Numbering::ByRelay && says.events() > 0 {
             self.unnumbered.notify_one();
         }
@@ -82,6 +79,9 @@ impl Shared {
             }
             moved
         });
+        if inbox_moved {
+            self.inbox.send_replace(Arc::new(memory.inbox.clone()));
+        }
         if !says.due.is_empty() {
             self.feeds.iter().for_each(|feed| feed.committed(&says.due, at));
         }
