@@ -29,6 +29,11 @@ async fn store_messages(url: &str, count: usize) {
     }
 }
 
+fn port_of(url: &str) -> u16 {
+    let (_, port) = url.rsplit_once(':').expect("a port");
+    port.parse().expect("a number")
+}
+
 async fn stored_messages(monitor_url: &str) -> u64 {
     let body = get(&format!("{monitor_url}/jsz")).await;
     let found: serde_json::Value = serde_json::from_str(&body).expect("JSON");
@@ -129,8 +134,10 @@ async fn a_dropped_server_is_gone_at_once() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = server_in(folder.path()).await.start().await;
     let server = server.unwrap_or_else(|error| panic!("{error}"));
-    let pid = server.pid();
+    let (pid, port) = (server.pid(), port_of(&server.client_url()));
     drop(server);
+    // A port is free once the last thread is gone; before that the process looks dead already.
+    TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
     assert!(!is_alive(pid));
     until("the supervisor is gone", || processes_in(folder.path()).is_empty()).await;
 }
@@ -149,7 +156,7 @@ async fn a_start_that_nobody_waits_for_leaves_no_server() {
 async fn a_taken_port_is_refused_with_the_name_of_its_holder() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let holder = TestServer::start().await;
-    let port = holder.client_url().rsplit_once(':').expect("a port").1.parse().expect("a number");
+    let port = port_of(&holder.client_url());
     let mut server = server_in(folder.path()).await;
     server.monitor_port = port;
     let error = server.start().await.expect_err("the port is taken");
