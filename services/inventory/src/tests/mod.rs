@@ -1,0 +1,7 @@
+//! The laws of inventory, in memory and through a real ledger, and what it answers.
+
+mod answers;
+mod kit;
+mod laws;
+mod ledger;
+mod states;
