@@ -41,6 +41,8 @@ async fn a_key_with_any_other_parameter_is_refused_and_keeps_its_answer() {
     }
     let id = first.json()["id"].as_str().expect("an id").to_owned();
     assert_eq!(sandbox.refund("k", &id, 1000).await.error_code(), "idempotency_key_reused");
+    // Alike in every parameter, and yet a refund is no charge.
+    assert_eq!(sandbox.refund("k", "pm_ok", 1000).await.error_code(), "idempotency_key_reused");
     assert_eq!(sandbox.charge("k", "pm_ok").await.text, first.text);
     assert_eq!(effects(&sandbox.ledger().await), 1);
     sandbox.stop().await;

@@ -5,7 +5,7 @@ mod support;
 use http::StatusCode;
 use serde_json::Value;
 use spillway_sandbox::{METHODS, SandboxConfig};
-use support::{Told, config, effects, start, start_with, until};
+use support::{Told, config, effects, start, start_in, start_with, until};
 
 fn assert_charge(told: &Told, http: StatusCode, status: &str) {
     assert_eq!(told.status, http, "{}", told.text);
@@ -96,11 +96,16 @@ async fn slow_is_executed_late_also_when_its_caller_has_hung_up_and_its_key_is_i
 }
 
 #[tokio::test]
-async fn a_slow_charge_answers_who_waits() {
-    let (sandbox, _folder) = start_with(SandboxConfig { slow_ms: 200, ..config() }).await;
+async fn a_slow_charge_answers_who_waits_and_its_stored_answer_is_not_slow() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let sandbox = start_in(folder.path(), SandboxConfig { slow_ms: 200, ..config() }).await;
     let began = std::time::Instant::now();
     assert_charge(&sandbox.charge("s", "pm_slow").await, StatusCode::CREATED, "succeeded");
     assert!(began.elapsed().as_millis() >= 200);
+    sandbox.stop().await;
+
+    let sandbox = start_in(folder.path(), SandboxConfig { slow_ms: 600_000, ..config() }).await;
+    assert!(sandbox.charge("s", "pm_slow").await.is_replay());
     sandbox.stop().await;
 }
 

@@ -133,8 +133,7 @@ async fn it_stops_in_time_with_hanging_and_slow_requests_in_hand() {
         hanging.push(raw_charge(&sandbox, &format!("h{n}"), method).await);
     }
     until("both are in hand", || async {
-        sandbox.get("/sandbox/summary").await.json()["requests_per_second"].to_string().contains("2")
-            && sandbox.attempts("h1").await.len() == 1
+        sandbox.requests_counted().await == 2 && sandbox.attempts("h1").await.len() == 1
     })
     .await;
     sandbox.set_mode(json!({"black_hole": true})).await;

@@ -155,6 +155,13 @@ impl Running {
         told
     }
 
+    /// Requests to `/v1/*` that the provider counted in the last ten minutes.
+    pub async fn requests_counted(&self) -> i64 {
+        let summary = self.get("/sandbox/summary").await.json();
+        let seconds = summary["requests_per_second"].as_array().expect("a list");
+        seconds.iter().map(|second| second["requests"].as_i64().expect("a count")).sum()
+    }
+
     /// All attempts with this key.
     pub async fn attempts(&self, key: &str) -> Vec<Value> {
         let mut all = self.ledger().await;
