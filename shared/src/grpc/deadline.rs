@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{Extensions, HeaderMap};
 use tokio::time::Instant;
 
-use super::limits::GrpcLimits;
+use super::limits::{GrpcLimits, duration};
 use super::{CallError, FieldViolation};
 
 /// When the call must have its answer, in the request's extensions. For a stream: its first answer.
@@ -43,7 +43,7 @@ pub(super) struct Allowance {
 
 impl Allowance {
     pub(super) fn new(limits: &GrpcLimits) -> Allowance {
-        Allowance { default: limits.default_deadline, max: limits.max_deadline }
+        Allowance { default: duration(limits.default_deadline_ms), max: duration(limits.max_deadline_ms) }
     }
 
     /// The time a call with these headers may take, from now.

@@ -73,3 +73,28 @@ impl Health {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Request;
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_check_response::ServingStatus as Told;
+    use tonic_health::pb::health_server::Health as _;
+
+    use super::*;
+
+    async fn told(health: &Health) -> Told {
+        let answer = health.service().check(Request::new(HealthCheckRequest::default())).await;
+        answer.expect("there is an entry for the whole").into_inner().status()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_drains_is_never_called_serving_again() {
+        let health = Health::new();
+        health.set_serving(true).await;
+        assert_eq!(told(&health).await, Told::Serving);
+        health.drain().await;
+        health.set_serving(true).await;
+        assert_eq!(told(&health).await, Told::NotServing);
+    }
+}

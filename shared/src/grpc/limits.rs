@@ -1,6 +1,6 @@
 //! The limits of a gRPC server, as configured.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -9,6 +9,7 @@ use hyper_util::server::conn::auto::Builder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::{Problem, Validate, join};
 use crate::listen::connections::ConnectionLimits;
 
 /// The largest request message, in bytes, after decompression. A legal protobuf message can take sixty times its
@@ -25,57 +26,38 @@ const MAX_PENDING_RESETS: usize = 20;
 /// Streams reset for protocol errors of the peer; more on one connection end it. h2's own figure.
 const MAX_LOCAL_RESETS: usize = 1024;
 
+/// No timer here has a reason to be longer, and far beyond it the arithmetic of clocks ends.
+const LONGEST_MS: u64 = 30 * 24 * 3600 * 1000;
+
 /// What an HTTP/1 connection (gRPC-Web) may take to hold its headers, in bytes.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Limits of a gRPC listener. Durations are written like `30s` or `5m`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Limits of a gRPC listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GrpcLimits {
     /// Connections open at once. One more is told so and closed.
     pub max_connections: NonZeroUsize,
-
     /// Calls in flight on one connection. The client's library lets further calls wait on its side.
     pub max_calls_per_connection: NonZeroU32,
-
     /// Unary calls in flight, all connections together. One more is refused with RESOURCE_EXHAUSTED and told when to
     /// try again.
     pub max_calls: NonZeroUsize,
-
     /// Server streams open at once, all connections together; refused like calls.
     pub max_streams: NonZeroUsize,
-
-    /// A connection that has not sent the first bytes of HTTP by then is closed.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    #[schemars(with = "String")]
-    pub opening_timeout: Duration,
-
-    /// The time a call may take when its client sets no deadline. Of a stream, the time to its first answer.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    #[schemars(with = "String")]
-    pub default_deadline: Duration,
-
-    /// The time a call may take at most, whatever deadline its client sets.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    #[schemars(with = "String")]
-    pub max_deadline: Duration,
-
-    /// Pings a client this often to find dead connections.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    #[schemars(with = "String")]
-    pub keepalive_interval: Duration,
-
-    /// A client that does not answer a ping within this time is gone.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    #[schemars(with = "String")]
-    pub keepalive_timeout: Duration,
-
-    /// A connection is asked to end at this age, 10 % more or less, so that clients spread over replicas that came
-    /// later. Its running calls are finished first.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    #[schemars(with = "String")]
-    pub max_connection_age: Duration,
-
+    /// Milliseconds after which a connection is closed that has not sent the first bytes of HTTP.
+    pub opening_timeout_ms: NonZeroU64,
+    /// Milliseconds a call may take when its client sets no deadline. Of a stream, the time to its first answer.
+    pub default_deadline_ms: NonZeroU64,
+    /// Milliseconds a call may take at most, whatever deadline its client sets.
+    pub max_deadline_ms: NonZeroU64,
+    /// Milliseconds between the pings that find dead connections.
+    pub keepalive_interval_ms: NonZeroU64,
+    /// Milliseconds after which a client that does not answer a ping is gone.
+    pub keepalive_timeout_ms: NonZeroU64,
+    /// Age in milliseconds, 10 % more or less, at which a connection is asked to end, so that clients spread over
+    /// replicas that came later. Its running calls are finished first.
+    pub max_connection_age_ms: NonZeroU64,
     /// Web pages that may call with gRPC-Web from a browser, as origins (`https://shop.example`), or `*` for all.
     /// Empty: none but pages from this server's own origin.
     pub allowed_origins: Vec<String>,
@@ -88,46 +70,49 @@ impl Default for GrpcLimits {
             max_calls_per_connection: const { NonZeroU32::new(256).expect("not zero") },
             max_calls: const { NonZeroUsize::new(8192).expect("not zero") },
             max_streams: const { NonZeroUsize::new(4096).expect("not zero") },
-            opening_timeout: Duration::from_secs(10),
-            default_deadline: Duration::from_secs(30),
-            max_deadline: Duration::from_secs(60),
-            keepalive_interval: Duration::from_secs(30),
-            keepalive_timeout: Duration::from_secs(10),
-            max_connection_age: Duration::from_secs(300),
+            opening_timeout_ms: const { NonZeroU64::new(10_000).expect("not zero") },
+            default_deadline_ms: const { NonZeroU64::new(30_000).expect("not zero") },
+            max_deadline_ms: const { NonZeroU64::new(60_000).expect("not zero") },
+            keepalive_interval_ms: const { NonZeroU64::new(30_000).expect("not zero") },
+            keepalive_timeout_ms: const { NonZeroU64::new(10_000).expect("not zero") },
+            max_connection_age_ms: const { NonZeroU64::new(300_000).expect("not zero") },
             allowed_origins: Vec::new(),
         }
     }
 }
 
-impl GrpcLimits {
-    /// Everything that is wrong with the values, each as `key: what is wrong`. Empty when they can be served with.
-    #[must_use]
-    pub fn mistakes(&self) -> Vec<String> {
-        let durations = [
-            ("opening_timeout", self.opening_timeout),
-            ("default_deadline", self.default_deadline),
-            ("max_deadline", self.max_deadline),
-            ("keepalive_interval", self.keepalive_interval),
-            ("keepalive_timeout", self.keepalive_timeout),
-            ("max_connection_age", self.max_connection_age),
-        ];
-        let zeros = durations.iter().filter(|(_, value)| value.is_zero());
-        let mut mistakes: Vec<String> = zeros.map(|(key, _)| format!("{key}: must be longer than 0")).collect();
-        if self.default_deadline > self.max_deadline {
-            mistakes.push("default_deadline: must not be longer than max_deadline".to_owned());
+impl Validate for GrpcLimits {
+    fn problems(&self, at: &str, out: &mut Vec<Problem>) {
+        if self.default_deadline_ms > self.max_deadline_ms {
+            let key = join(at, "default_deadline_ms");
+            out.push(Problem::new(key, "must not be more than max_deadline_ms"));
         }
-        let origins = self.allowed_origins.iter().filter(|origin| !is_origin(origin));
-        mistakes.extend(origins.map(|origin| {
-            format!("allowed_origins: {origin:?} is not an origin: write scheme://host[:port] without a path, or *")
+        let times = [
+            ("opening_timeout_ms", self.opening_timeout_ms),
+            ("max_deadline_ms", self.max_deadline_ms),
+            ("keepalive_interval_ms", self.keepalive_interval_ms),
+            ("keepalive_timeout_ms", self.keepalive_timeout_ms),
+            ("max_connection_age_ms", self.max_connection_age_ms),
+        ];
+        let too_long = times.iter().filter(|(_, time)| time.get() > LONGEST_MS);
+        out.extend(
+            too_long
+                .map(|(key, _)| Problem::new(join(at, key), format!("must not be more than {LONGEST_MS} (30 days)"))),
+        );
+        let wrong = self.allowed_origins.iter().filter(|origin| !is_origin(origin));
+        out.extend(wrong.map(|origin| {
+            let message = format!("{origin:?} is no origin: write scheme://host[:port] without a path, or *");
+            Problem::new(join(at, "allowed_origins"), message)
         }));
-        mistakes
     }
+}
 
+impl GrpcLimits {
     pub(super) fn connections(&self) -> ConnectionLimits {
         ConnectionLimits {
             max_connections: self.max_connections.get(),
-            opening_timeout: self.opening_timeout,
-            max_age: Some(self.max_connection_age),
+            opening_timeout: duration(self.opening_timeout_ms),
+            max_age: Some(duration(self.max_connection_age_ms)),
         }
     }
 
@@ -136,17 +121,21 @@ impl GrpcLimits {
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.max_calls_per_connection.get())
-            .keep_alive_interval(self.keepalive_interval)
-            .keep_alive_timeout(self.keepalive_timeout)
+            .keep_alive_interval(duration(self.keepalive_interval_ms))
+            .keep_alive_timeout(duration(self.keepalive_timeout_ms))
             .max_header_list_size(MAX_HEADER_BYTES)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS);
         http.http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.opening_timeout)
+            .header_read_timeout(duration(self.opening_timeout_ms))
             .max_buf_size(HTTP1_BUFFER_BYTES);
         http
     }
+}
+
+pub(super) fn duration(milliseconds: NonZeroU64) -> Duration {
+    Duration::from_millis(milliseconds.get())
 }
 
 fn is_origin(origin: &str) -> bool {
@@ -161,29 +150,37 @@ fn is_origin(origin: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn problems(limits: &GrpcLimits) -> Vec<String> {
+        let mut problems = Vec::new();
+        limits.problems("grpc", &mut problems);
+        problems.into_iter().map(|problem| problem.key).collect()
+    }
+
     #[test]
     fn the_defaults_have_no_mistakes_and_survive_a_round_trip() {
         let limits = GrpcLimits::default();
-        assert_eq!(limits.mistakes(), Vec::<String>::new());
+        assert_eq!(problems(&limits), Vec::<String>::new());
         let text = toml::to_string(&limits).expect("serializable");
-        assert!(text.contains("opening_timeout = \"10s\""), "{text}");
         assert_eq!(toml::from_str::<GrpcLimits>(&text).expect("the same"), limits);
     }
 
     #[test]
     fn a_misspelt_key_and_a_zero_are_refused() {
         assert!(toml::from_str::<GrpcLimits>("max_conections = 1").is_err());
-        assert!(toml::from_str::<GrpcLimits>("max_connections = 0").is_err());
+        assert!(toml::from_str::<GrpcLimits>("opening_timeout_ms = 0").is_err());
     }
 
     #[test]
     fn all_mistakes_are_told_at_once() {
         let limits = GrpcLimits {
-            opening_timeout: Duration::ZERO,
-            default_deadline: Duration::from_secs(90),
-            allowed_origins: vec!["shop.example".to_owned(), "https://shop.example/path".to_owned()],
+            opening_timeout_ms: NonZeroU64::MAX,
+            default_deadline_ms: const { NonZeroU64::new(90_000).expect("not zero") },
+            allowed_origins: ["shop.example", "https://shop.example/", "https://shop.example:8443"]
+                .map(str::to_owned)
+                .into(),
             ..GrpcLimits::default()
         };
-        assert_eq!(limits.mistakes().len(), 4);
+        let origins = "grpc.allowed_origins";
+        assert_eq!(problems(&limits), ["grpc.default_deadline_ms", "grpc.opening_timeout_ms", origins, origins]);
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! A call passes these from the outside in: CORS and gRPC-Web ([`web`]), then the column in [`calls`]: trace context,
 //! admission, deadline, panic guard, service; on the way out every error is completed ([`explain`]).
+//!
+//! A handler's future is dropped when its client goes away or its deadline passes: what must not stop half way runs
+//! in a task of its own.
 
 mod admission;
 mod calls;

@@ -22,6 +22,7 @@ use super::health::Health;
 use super::limits::{GrpcLimits, MAX_REQUEST_BYTES};
 use super::methods::Methods;
 use super::web;
+use crate::config::{Problems, Validate};
 use crate::listen::connections::{self, Drained};
 
 /// Services, health, reflection and limits, not yet on a listener.
@@ -37,8 +38,8 @@ pub struct GrpcServerBuilder {
 /// Why a server could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("the limits cannot be served with: {}", .0.join("; "))]
-    Limits(Vec<String>),
+    #[error(transparent)]
+    Limits(Problems),
     #[error("the descriptor set cannot be decoded: {0}")]
     Descriptors(#[from] prost::DecodeError),
     #[error("the descriptor set cannot be served by reflection: {0}")]
@@ -81,9 +82,10 @@ impl GrpcServerBuilder {
     /// # Errors
     /// [`BuildError`] when the limits or the descriptors cannot be used.
     pub fn build(mut self, listener: TcpListener) -> Result<GrpcServer, BuildError> {
-        let mistakes = self.limits.mistakes();
-        if !mistakes.is_empty() {
-            return Err(BuildError::Limits(mistakes));
+        let mut problems = Vec::new();
+        self.limits.problems("", &mut problems);
+        if !problems.is_empty() {
+            return Err(BuildError::Limits(Problems(problems)));
         }
         let methods = Methods::from_descriptors(&self.descriptors)?;
         self.add_reflection()?;

@@ -1,14 +1,13 @@
 //! How connections are taken and let go.
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use spillway_shared::grpc::GrpcLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::kit::{PATIENCE, Server, start};
+use crate::kit::{PATIENCE, Server, ms, start};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
@@ -38,7 +37,7 @@ fn frame_types(mut said: &[u8]) -> Vec<u8> {
 }
 
 fn impatient() -> GrpcLimits {
-    GrpcLimits { opening_timeout: Duration::from_millis(100), ..GrpcLimits::default() }
+    GrpcLimits { opening_timeout_ms: ms(100), ..GrpcLimits::default() }
 }
 
 #[tokio::test]
@@ -107,7 +106,7 @@ async fn server_refuses(server: &Server) -> bool {
 
 #[tokio::test]
 async fn a_connection_is_told_to_go_at_its_age_and_its_stream_is_finished_first() {
-    let server = start(GrpcLimits { max_connection_age: Duration::from_millis(100), ..GrpcLimits::default() }).await;
+    let server = start(GrpcLimits { max_connection_age_ms: ms(100), ..GrpcLimits::default() }).await;
     let client = server.client().await;
     let mut stream = client.tell("until drain").await.expect("open");
     stream.message().await.expect("the first").expect("words");

@@ -107,7 +107,7 @@ async fn bad_limits_and_descriptors_are_told_before_anything_is_served() {
     let bind = || listen::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let limits = GrpcLimits { allowed_origins: vec!["not an origin".to_owned()], ..GrpcLimits::default() };
     let built = GrpcServer::builder(limits).build(bind());
-    assert!(matches!(built.err(), Some(BuildError::Limits(mistakes)) if mistakes.len() == 1));
+    assert!(matches!(built.err(), Some(BuildError::Limits(mistakes)) if mistakes.0.len() == 1));
     let built = GrpcServer::builder(GrpcLimits::default()).descriptors(*b"\xff\xff").build(bind());
     assert!(matches!(built.err(), Some(BuildError::Descriptors(_))));
 }

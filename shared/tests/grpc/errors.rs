@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use tonic_types::{ErrorInfo, StatusExt};
 
-use crate::kit::{Words, start};
+use crate::kit::{Words, ms, start};
 
 /// Every error of this system has these.
 fn error_info(status: &Status) -> ErrorInfo {
@@ -32,7 +32,7 @@ fn words(text: &str) -> Request<Words> {
 
 #[tokio::test]
 async fn a_call_that_is_not_finished_in_time_ends_with_deadline_exceeded() {
-    let server = start(GrpcLimits { default_deadline: Duration::from_millis(50), ..GrpcLimits::default() }).await;
+    let server = start(GrpcLimits { default_deadline_ms: ms(50), ..GrpcLimits::default() }).await;
     let client = server.client().await;
     let status = client.say("hang").await.expect_err("it hangs");
     check(&status, Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "within the 50 ms");

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,6 +29,10 @@ use tonic_prost::ProstCodec;
 
 /// Longer than anything here takes; a test that waits for so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn ms(milliseconds: u64) -> NonZeroU64 {
+    NonZeroU64::new(milliseconds).expect("not zero")
+}
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Words {
@@ -262,7 +267,8 @@ impl Client {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let codec = ProstCodec::<Words, Words>::default();
-        let answer = grpc.unary(request, PathAndQuery::from_static(path), codec).await?;
+        let answer = grpc.unary(request, PathAndQuery::from_static(path), codec);
+        let answer = tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")?;
         Ok(answer.into_inner().text)
     }
 
@@ -275,6 +281,7 @@ impl Client {
         grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::from_static("/spillway.test.v1.Echo/Tell");
         let codec = ProstCodec::<Words, Words>::default();
-        Ok(grpc.server_streaming(request, path, codec).await?.into_inner())
+        let answer = grpc.server_streaming(request, path, codec);
+        Ok(tokio::time::timeout(PATIENCE, answer).await.expect("an answer in time")?.into_inner())
     }
 }

@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
-use crate::kit::{Words, start};
+use crate::kit::{Words, ms, start};
 
 const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
@@ -60,12 +60,9 @@ async fn a_stream_keeps_its_place_until_it_is_closed() {
 
 #[tokio::test]
 async fn the_deadline_is_the_smaller_of_the_clients_and_the_servers() {
-    let server = start(GrpcLimits {
-        default_deadline: Duration::from_secs(300),
-        max_deadline: Duration::from_secs(600),
-        ..GrpcLimits::default()
-    })
-    .await;
+    let server =
+        start(GrpcLimits { default_deadline_ms: ms(300_000), max_deadline_ms: ms(600_000), ..GrpcLimits::default() })
+            .await;
     let client = server.client().await;
     for (timeout, most_ms) in [(None, 300_000), (Some("200S"), 200_000), (Some("9H"), 600_000)] {
         let mut request = Request::new(Words { text: "remaining".to_owned() });
@@ -79,12 +76,8 @@ async fn the_deadline_is_the_smaller_of_the_clients_and_the_servers() {
 
 #[tokio::test]
 async fn a_stream_may_last_longer_than_any_deadline() {
-    let server = start(GrpcLimits {
-        default_deadline: Duration::from_millis(50),
-        max_deadline: Duration::from_millis(50),
-        ..GrpcLimits::default()
-    })
-    .await;
+    let server =
+        start(GrpcLimits { default_deadline_ms: ms(50), max_deadline_ms: ms(50), ..GrpcLimits::default() }).await;
     let client = server.client().await;
     let mut stream = client.tell("until drain").await.expect("open");
     stream.message().await.expect("the first").expect("words");
