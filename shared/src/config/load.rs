@@ -43,7 +43,7 @@ pub struct Sources {
 /// A checked configuration that knows where each of its values comes from.
 #[derive(Debug)]
 pub struct Loaded<T> {
-    pub value: T,
+    pub config: T,
     settings: Vec<Setting>,
 }
 
@@ -82,11 +82,11 @@ pub fn load<T: Root>(sources: &Sources) -> Result<Loaded<T>, Problems> {
     let shape = Shape::of::<T>();
     let mut problems = Vec::new();
     let settings = read_layers(sources, &shape, &mut problems);
-    let (value, settings) = accept::<T>(&shape, settings, &mut problems);
+    let (config, settings) = accept::<T>(&shape, settings, &mut problems);
     let mut found = Vec::new();
-    value.problems("", &mut found);
+    config.problems("", &mut found);
     problems.extend(found.into_iter().map(|problem| with_origin(problem, &settings)));
-    if problems.is_empty() { Ok(Loaded { value, settings }) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(Loaded { config, settings }) } else { Err(Problems(problems)) }
 }
 
 /// The known keys of all layers, weakest layer first.

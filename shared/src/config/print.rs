@@ -49,7 +49,7 @@ pub fn entries<T: Root>(loaded: &Loaded<T>) -> Vec<Entry> {
 
 pub fn to_json<T: Root>(loaded: &Loaded<T>) -> Value {
     // A root type is plain values, lists and tables with text for keys, all of which JSON has.
-    let mut shown = serde_json::to_value(&loaded.value).expect("a configuration is JSON");
+    let mut shown = serde_json::to_value(&loaded.config).expect("a configuration is JSON");
     redact(&mut shown, &Shape::of::<T>(), &mut Vec::new());
     shown
 }

@@ -10,11 +10,11 @@ fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
         &["partitions=4"],
     )
     .expect("all good");
-    assert_eq!(loaded.value.partitions, 4);
-    assert_eq!(loaded.value.name, "environment");
-    assert_eq!(loaded.value.hosts, ["x"]);
-    assert!(loaded.value.door.open);
-    assert_eq!(loaded.value.door.colour, Colour::Red);
+    assert_eq!(loaded.config.partitions, 4);
+    assert_eq!(loaded.config.name, "environment");
+    assert_eq!(loaded.config.hosts, ["x"]);
+    assert!(loaded.config.door.open);
+    assert_eq!(loaded.config.door.colour, Colour::Red);
     assert_eq!(loaded.origin("partitions"), Origin::Flag("--set partitions".into()));
     assert_eq!(loaded.origin("name"), Origin::Environment("HOUSE_NAME".into()));
     assert!(matches!(loaded.origin("door.open"), Origin::File { line: 5, .. }), "{}", loaded.origin("door.open"));
@@ -35,7 +35,7 @@ fn the_environment_takes_text_lists_and_toml() {
     ];
     for (name, value, read, expected) in cases {
         let loaded = house(None, &[(name, value)], &[]).unwrap_or_else(|problems| panic!("{name}={value}: {problems}"));
-        assert_eq!(read(&loaded.value), expected, "{name}={value}");
+        assert_eq!(read(&loaded.config), expected, "{name}={value}");
     }
 }
 
@@ -43,8 +43,8 @@ fn the_environment_takes_text_lists_and_toml() {
 fn an_optional_table_and_a_choice_of_forms_are_put_together_from_several_layers() {
     let file = "[mail]\nhost = \"h\"\nport = 1\n[way]\nkind = \"smtp\"\nhost = \"h\"\nport = 25\n";
     let loaded = house(Some(file), &[("HOUSE_MAIL__PORT", "2")], &["way.port=26"]).expect("all good");
-    assert_eq!(loaded.value.mail, Some(Mail { host: "h".into(), port: 2 }));
-    assert_eq!(loaded.value.way, Way::Smtp { host: "h".into(), port: 26 });
+    assert_eq!(loaded.config.mail, Some(Mail { host: "h".into(), port: 2 }));
+    assert_eq!(loaded.config.way, Way::Smtp { host: "h".into(), port: 26 });
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_printed_configuration_loads_as_itself() {
     for with_origin in [false, true] {
         let text = first.to_toml(with_origin);
         let second = house(Some(&text), &[], &[]).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
-        assert_eq!(first.value, second.value, "{text}");
+        assert_eq!(first.config, second.config, "{text}");
     }
 }
 

@@ -9,14 +9,14 @@ const CANARY: &str = "canary-5f3a";
 fn a_secret_is_read_and_shown_nowhere() {
     let loaded =
         house(Some(&format!("[door]\nkey = \"{CANARY}\"\n")), &[("HOUSE_DOOR__TOKEN", CANARY)], &[]).expect("good");
-    assert_eq!(loaded.value.door.key.as_ref().map(Secret::expose), Some(CANARY));
-    assert_eq!(loaded.value.door.token.as_deref(), Some(CANARY));
+    assert_eq!(loaded.config.door.key.as_ref().map(Secret::expose), Some(CANARY));
+    assert_eq!(loaded.config.door.token.as_deref(), Some(CANARY));
     let shown = [
         loaded.to_toml(false),
         loaded.to_toml(true),
         loaded.to_json().to_string(),
         serde_json::to_string(&loaded.entries()).expect("JSON"),
-        format!("{:?}", loaded.value.door.key),
+        format!("{:?}", loaded.config.door.key),
     ];
     for text in shown {
         assert!(text.contains("***"), "{text}");

@@ -1,0 +1,141 @@
+//! The configuration of every role in one file. The doc comments are the manual; `docs/cli.md` says how its layers
+//! work.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use spillway_gateway::GatewayConfig;
+use spillway_notifications::NotificationsConfig;
+use spillway_orders::OrdersConfig;
+use spillway_payments::PaymentsConfig;
+use spillway_sandbox::SandboxConfig;
+use spillway_shared::bus::BusConfig;
+use spillway_shared::config::{Problem, Validate, join};
+
+use crate::cli::Role;
+use crate::logs::LogConfig;
+use crate::system::nats::NatsServerConfig;
+
+/// Environment variables that begin so are keys.
+pub const ENVIRONMENT_PREFIX: &str = "SPILLWAY_";
+
+/// Environment variables with the prefix that are no keys: the configuration file, the folder for fetched programs,
+/// and what the client verbs call.
+pub const ENVIRONMENT_EXCEPTIONS: &[&str] =
+    &["SPILLWAY_CONFIG", "SPILLWAY_CACHE", "SPILLWAY_ADDRESS", "SPILLWAY_OPS_ADDRESS"];
+
+/// The configuration of Spillway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The folder of the ledgers.
+    pub data: PathBuf,
+    /// How many partitions there are, 1 to 64: the same for all roles, and for the life of the data.
+    #[schemars(range(min = 1, max = 64))]
+    pub partitions: u16,
+    /// How long stopping may take, in seconds, until what is still in hand is cut.
+    pub drain_timeout_s: u64,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Where each role answers `/health` and `/ready`.
+    pub admin: AdminConfig,
+    /// NATS and JetStream.
+    pub nats: BusConfig,
+    /// The nats-server that `up` starts.
+    pub nats_server: NatsServerConfig,
+    /// The gateway role.
+    pub gateway: GatewayConfig,
+    /// The orders role.
+    pub orders: OrdersConfig,
+    /// The payments role.
+    pub payments: PaymentsConfig,
+    /// The notifications role.
+    pub notifications: NotificationsConfig,
+    /// The sandbox payment provider.
+    pub provider: SandboxConfig,
+}
+
+/// Where each role answers `/health` and `/ready`; port 0 takes a free one. The sandbox provider's is
+/// `provider.admin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    pub gateway: SocketAddr,
+    pub orders: SocketAddr,
+    pub inventory: SocketAddr,
+    pub payments: SocketAddr,
+    pub notifications: SocketAddr,
+    pub audit: SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data: ".spillway".into(),
+            partitions: 1,
+            drain_timeout_s: 30,
+            log: LogConfig::default(),
+            admin: AdminConfig::default(),
+            nats: BusConfig::default(),
+            nats_server: NatsServerConfig::default(),
+            gateway: GatewayConfig::default(),
+            orders: OrdersConfig::default(),
+            payments: PaymentsConfig::default(),
+            notifications: NotificationsConfig::default(),
+            provider: SandboxConfig::default(),
+        }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        AdminConfig {
+            gateway: at(8080),
+            orders: at(8081),
+            inventory: at(8082),
+            payments: at(8083),
+            notifications: at(8084),
+            audit: at(8085),
+        }
+    }
+}
+
+impl Config {
+    /// Where a role answers `/health` and `/ready`.
+    pub fn admin_of(&self, role: Role) -> SocketAddr {
+        match role {
+            Role::Gateway => self.admin.gateway,
+            Role::Orders => self.admin.orders,
+            Role::Inventory => self.admin.inventory,
+            Role::Payments => self.admin.payments,
+            Role::Notifications => self.admin.notifications,
+            Role::Audit => self.admin.audit,
+            Role::Provider => self.provider.admin,
+        }
+    }
+}
+
+impl Validate for Config {
+    fn problems(&self, at: &str, out: &mut Vec<Problem>) {
+        let mut say = |key: &str, message: &str| out.push(Problem::new(join(at, key), message));
+        if !(1..=64).contains(&self.partitions) {
+            say("partitions", "must be 1 to 64");
+        }
+        if self.data.as_os_str().is_empty() {
+            say("data", "must name a folder");
+        }
+        if !(1..=3600).contains(&self.drain_timeout_s) {
+            say("drain_timeout_s", "must be 1 to 3600");
+        }
+        self.log.problems(&join(at, "log"), out);
+        self.gateway.problems(&join(at, "gateway"), out);
+        self.orders.problems(&join(at, "orders"), out);
+        self.payments.problems(&join(at, "payments"), out);
+        self.notifications.problems(&join(at, "notifications"), out);
+        let nats = self.nats.problems().into_iter();
+        out.extend(nats.map(|(key, message)| Problem::new(join(&join(at, "nats"), key), message)));
+    }
+}

@@ -1,0 +1,62 @@
+//! `spillway`: every role, `up`, and the operator's verbs. One file for each verb.
+
+pub mod audit;
+pub mod bench;
+pub mod cli;
+pub mod client;
+pub mod completions;
+pub mod config;
+pub mod config_verbs;
+pub mod context;
+pub mod doctor;
+pub mod exit;
+pub mod load;
+pub mod logs;
+pub mod order;
+pub mod output;
+pub mod run;
+pub mod stock;
+pub mod system;
+pub mod up;
+
+use std::process::ExitCode;
+
+use cli::Verb;
+use context::Context;
+use exit::{Exit, Failure};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        // Only a caller that installed one itself gets here, and one is what is needed.
+        tracing::debug!("a TLS provider was installed already");
+    }
+    let cli = match cli::parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let ctx = Context::new(cli.global);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ctx.output.report(&Failure::failed(format!("cannot start the runtime: {error}"))).into(),
+    };
+    match runtime.block_on(dispatch(cli.verb, &ctx)) {
+        Ok(()) => Exit::Well.into(),
+        Err(failure) => ctx.output.report(&failure).into(),
+    }
+}
+
+async fn dispatch(verb: Verb, ctx: &Context) -> Result<(), Failure> {
+    match verb {
+        Verb::Up(args) => up::run(args, ctx).await,
+        Verb::Run(args) => run::run(args, ctx).await,
+        Verb::Order(verb) => order::run(verb, ctx).await,
+        Verb::Stock(verb) => stock::run(verb, ctx).await,
+        Verb::Audit(verb) => audit::run(verb, ctx).await,
+        Verb::Config(verb) => config_verbs::run(&verb, ctx),
+        Verb::Load(args) => load::run(args, ctx).await,
+        Verb::Bench(args) => bench::run(args, ctx).await,
+        Verb::Doctor(args) => doctor::run(args, ctx).await,
+        Verb::Completions(args) => completions::run(&args),
+    }
+}

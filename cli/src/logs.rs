@@ -1,0 +1,176 @@
+//! Logs: to standard error always, so that standard output stays what a verb prints; one JSON object a line unless a
+//! person looks on.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::io::IsTerminal;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use spillway_shared::config::{Problem, Validate, join};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::exit::Failure;
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug` or `trace`; also by module, such as `info,spillway_shared::bus=debug`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `pretty` on a terminal, else `json`.
+    Auto,
+    /// One JSON object a line: level, time, role, msg and the fields of the event.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { level: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+impl Validate for LogConfig {
+    fn problems(&self, at: &str, out: &mut Vec<Problem>) {
+        if let Err(error) = EnvFilter::try_new(&self.level) {
+            out.push(Problem::new(join(at, "level"), format!("is no log level: {error}")));
+        }
+    }
+}
+
+/// Turns logging on for the rest of the process. `role` is in every line.
+///
+/// # Errors
+/// When the level is none, or logging is on already.
+pub fn init(config: &LogConfig, role: &'static str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.level)
+        .map_err(|error| Failure::usage(format!("log.level {:?} is no log level: {error}", config.level)))?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match (config.format, is_terminal) {
+        (LogFormat::Pretty, _) | (LogFormat::Auto, true) => {
+            let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            lines.with_timer(SystemTime).with_ansi(is_terminal && !is_plain).try_init()
+        }
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => lines.event_format(JsonLines { role }).try_init(),
+    };
+    started.map_err(|error| Failure::failed(format!("cannot start logging: {error}")))
+}
+
+/// `{"level":"info","time":"...","role":"gateway","msg":"...","target":"...", fields...}`.
+struct JsonLines {
+    role: &'static str,
+}
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        let mut line = String::with_capacity(256);
+        let own = [
+            ("level", Value::from(metadata.level().as_str().to_lowercase())),
+            ("time", Value::from(jiff::Timestamp::now().to_string())),
+            ("role", Value::from(self.role)),
+            ("msg", Value::from(fields.message)),
+            ("target", Value::from(metadata.target())),
+        ];
+        for (name, value) in own.iter().map(|(name, value)| (*name, value)) {
+            // An event's own word for it, such as the role it speaks of where several run in one process, wins.
+            let value = fields.others.remove(name).unwrap_or_else(|| value.clone());
+            push(&mut line, name, &value)?;
+        }
+        for (name, value) in &fields.others {
+            push(&mut line, name, value)?;
+        }
+        writeln!(writer, "{line}}}")
+    }
+}
+
+fn push(line: &mut String, name: &str, value: &Value) -> fmt::Result {
+    let separator = if line.is_empty() { '{' } else { ',' };
+    write!(line, "{separator}{}:{value}", Value::from(name))
+}
+
+/// The fields of one event, with their types.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: BTreeMap<&'static str, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.others.insert(field.name(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.put(field, Value::from(text));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message = value.to_owned();
+        } else {
+            self.put(field, Value::from(value));
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, Value::from(value));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut text = value.to_string();
+        let mut cause = value.source();
+        while let Some(inner) = cause {
+            text.push_str(": ");
+            text.push_str(&inner.to_string());
+            cause = inner.source();
+        }
+        self.put(field, Value::from(text));
+    }
+}
+
+#[cfg(test)]
+mod tests;

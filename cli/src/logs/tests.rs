@@ -1,0 +1,71 @@
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("unpoisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Paper {
+    type Writer = Paper;
+
+    fn make_writer(&'a self) -> Paper {
+        self.clone()
+    }
+}
+
+fn logged(log: impl FnOnce()) -> Vec<Value> {
+    let paper = Paper::default();
+    let lines =
+        tracing_subscriber::fmt().with_writer(paper.clone()).event_format(JsonLines { role: "gateway" }).finish();
+    tracing::subscriber::with_default(lines, log);
+    let bytes = paper.0.lock().expect("unpoisoned").clone();
+    let text = String::from_utf8(bytes).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+}
+
+#[test]
+fn a_line_is_one_object_with_typed_fields() {
+    let error = io::Error::other("\"quoted\"\nbroken");
+    let lines = logged(|| {
+        let cause: &(dyn std::error::Error + 'static) = &error;
+        tracing::warn!(count = 3, is_good = true, order_id = %"o-1", error = cause, "two\nlines");
+    });
+    assert_eq!(lines.len(), 1);
+    let line = &lines[0];
+    assert_eq!(line["level"], "warn");
+    assert_eq!(line["role"], "gateway");
+    assert_eq!(line["msg"], "two\nlines");
+    assert_eq!(line["count"], 3);
+    assert_eq!(line["is_good"], true);
+    assert_eq!(line["order_id"], "o-1");
+    assert_eq!(line["error"], "\"quoted\"\nbroken");
+    line["time"].as_str().and_then(|time| time.parse::<jiff::Timestamp>().ok()).expect("RFC 3339");
+}
+
+#[test]
+fn an_event_that_names_its_role_is_believed() {
+    let lines = logged(|| tracing::info!(role = "payments", "drained"));
+    assert_eq!(lines[0]["role"], "payments");
+}
+
+#[test]
+fn a_level_that_is_none_is_a_mistake_of_the_configuration() {
+    let mut problems = Vec::new();
+    LogConfig { level: "info,x=loud".into(), ..LogConfig::default() }.problems("log", &mut problems);
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].key, "log.level");
+}

@@ -1,0 +1,5 @@
+//! The one binary: see the library beneath.
+
+fn main() -> std::process::ExitCode {
+    spillway_cli::main()
+}
