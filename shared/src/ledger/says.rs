@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use spillway_proto::batch::{BatchWriter, MAX_BATCH_BYTES};
+use spillway_proto::batch::{self, BatchWriter, MAX_BATCH_BYTES};
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Ledger, NewEvent, Partition};
 
@@ -49,14 +49,29 @@ impl Says {
 
     /// Says an event. What belongs to no order is said in partition 0.
     pub fn event(&mut self, event: &NewEvent) {
+        self.push(event);
+    }
+
+    /// Says an event, and answers its bytes: those that are relayed, without the tag and length that a batch puts
+    /// before them.
+    pub fn event_raw(&mut self, event: &NewEvent) -> Bytes {
+        let (batch, from) = self.push(event);
+        let said = Bytes::copy_from_slice(&batch.as_bytes()[from..]);
+        let events = batch::split(said).expect("a batch splits as it was written");
+        events.into_iter().next().expect("an event was just pushed")
+    }
+
+    /// Appends an event to its batch, and answers where in the batch it begins.
+    fn push(&mut self, event: &NewEvent) -> (&BatchWriter, usize) {
         let partition = event.subject.order().map_or(Partition(0), |order| order.partition());
         let batches = self.batches.entry(partition).or_default();
         if batches.last().is_none_or(|batch| batch.len() >= MAX_BATCH_BYTES) {
             batches.push(BatchWriter::default());
         }
-        if let Some(batch) = batches.last_mut() {
-            batch.push(event, self.ledger, self.at);
-        }
+        let batch = batches.last_mut().expect("there is one with room");
+        let from = batch.len();
+        batch.push(event, self.ledger, self.at);
+        (batch, from)
     }
 
     /// Makes work fall due, or gives it another time.
@@ -77,5 +92,32 @@ impl Says {
     /// How many events were said so far.
     pub fn events(&self) -> i64 {
         self.batches.values().flatten().map(BatchWriter::events).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spillway_proto::Subject;
+    use spillway_proto::pb::events::StockAdjusted;
+
+    #[test]
+    fn the_bytes_that_are_answered_are_those_that_are_relayed() {
+        let mut says = Says::new(Ledger::Inventory, Timestamp::UNIX_EPOCH);
+        let raws: Vec<Bytes> = (0..3000)
+            .map(|delta| {
+                says.event_raw(&NewEvent {
+                    shop: "default".into(),
+                    subject: Subject::Sku("tea".into()),
+                    occurrence: delta.to_string(),
+                    traceparent: String::new(),
+                    event: StockAdjusted { delta, ..Default::default() }.into(),
+                })
+            })
+            .collect();
+        let batches = says.batches.into_values().flatten().map(|batch| Bytes::from(batch.into_bytes()));
+        let split: Vec<Vec<Bytes>> = batches.map(|body| batch::split(body).expect("a batch")).collect();
+        assert!(split.len() > 1, "more than fits one batch");
+        assert_eq!(split.concat(), raws);
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that one commit of inventory touches, in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use spillway_proto::OrderId;
 use spillway_proto::time::{self, Timestamp};
@@ -16,7 +16,7 @@ use crate::service::Adjust;
 pub struct Book {
     /// By shop.
     shelves: HashMap<String, Shelf>,
-    holds: HashMap<OrderId, Slot>,
+    holds: BTreeMap<OrderId, Slot>,
     /// By shop and request.
     adjustments: HashMap<String, HashMap<Uuid, Vec<u8>>>,
     new_adjustments: Vec<AdjustmentRow>,

@@ -19,13 +19,13 @@ use crate::service::Input;
 /// Reads the holds and adjustments that the inputs name, then the stock of every SKU among them: many orders share few
 /// SKUs.
 pub fn load(tx: &Tx<'_>, inputs: &[&Input]) -> Result<Book, StoreError> {
-    let mut orders: HashSet<OrderId> = HashSet::with_capacity(inputs.len());
+    let mut orders: Vec<OrderId> = Vec::with_capacity(inputs.len());
     let mut adjustments: HashSet<(&str, Uuid)> = HashSet::new();
     let mut skus: HashSet<(&str, &str)> = HashSet::new();
     for input in inputs {
         match input {
             Input::Heard(heard) => {
-                orders.insert(heard.order_id);
+                orders.push(heard.order_id);
                 skus.extend(heard.fact.lines().iter().map(|line| (heard.shop.as_str(), line.sku.as_str())));
             }
             Input::Adjust(adjust) => {
@@ -34,6 +34,8 @@ pub fn load(tx: &Tx<'_>, inputs: &[&Input]) -> Result<Book, StoreError> {
             }
         }
     }
+    orders.sort_unstable();
+    orders.dedup();
     let holds = rows::read_holds(tx, &orders)?;
     // Only what is held can still move.
     let held = holds.iter().filter(|row| row.hold.state == crate::domain::HoldState::Held);
@@ -43,7 +45,7 @@ pub fn load(tx: &Tx<'_>, inputs: &[&Input]) -> Result<Book, StoreError> {
     Ok(Book::new(stock, holds, adjustments))
 }
 
-/// Writes what was changed.
+/// Writes what was changed; in the order of the tables, which is cheapest.
 pub fn save(tx: &Tx<'_>, book: &Book) -> Result<(), StoreError> {
     rows::write_stock(tx, book.changed_stock())?;
     rows::insert_holds(tx, book.new_holds())?;

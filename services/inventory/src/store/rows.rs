@@ -53,7 +53,7 @@ fn encode_lines(lines: &[Line]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn read_holds(tx: &Tx<'_>, orders: &HashSet<OrderId>) -> Result<Vec<HoldRow>, StoreError> {
+pub(super) fn read_holds(tx: &Tx<'_>, orders: &[OrderId]) -> Result<Vec<HoldRow>, StoreError> {
     tx.read_each(
         "select order_id, shop, state, lines, create_us, update_us from hold where order_id = $1",
         orders.iter().map(|order_id| [order_id.as_bytes().into()]),

@@ -1,0 +1,61 @@
+//! Starting the role.
+
+use prost::Message as _;
+use spillway_proto::pb::internal::ChangedOrders;
+use spillway_proto::{Ledger as Source, LedgerId, ledgers};
+use spillway_shared::bus::{Bus, Routes};
+use spillway_shared::ledger::{Ledger, Numbering};
+use spillway_shared::lifecycle::Stage;
+use spillway_shared::role::{Place, StartError};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::OrdersConfig;
+use crate::queries;
+use crate::service::Orders;
+use crate::store::MIGRATIONS;
+
+/// Opens the ledger of each partition in its place, and puts it on the bus. What it started ends with the place's life.
+pub async fn run(config: OrdersConfig, place: Place) -> Result<(), StartError> {
+    for id in LedgerId::all(Source::Orders, place.partitions) {
+        let ledger = place.open(id, Numbering::InCommit, MIGRATIONS, Orders::new(&config), &[])?;
+        place.attach(&ledger, routes(&ledger));
+        let hints = hint_changed(ledger, place.bus.clone(), place.life.stop(Stage::Tell));
+        place.life.steady(Stage::Tell, format!("{} hints", id.name()), hints);
+    }
+    Ok(())
+}
+
+/// What orders answers.
+fn routes(ledger: &Ledger<Orders>) -> Routes {
+    let (of_history, of_list) = (ledger.clone(), ledger.clone());
+    Routes::new()
+        .on("history", move |call| queries::history(of_history.clone(), call))
+        .on("list", move |call| queries::list(of_list.clone(), call))
+}
+
+/// Tells which orders just changed, so that who watches one asks at once. A lossy hint: who misses it asks a little
+/// later all the same.
+async fn hint_changed(ledger: Ledger<Orders>, bus: Bus, stop: CancellationToken) {
+    let subject = ledgers::changed_subject(ledger.identity().id.partition);
+    let mut changed = ledger.changed();
+    drop(ledger);
+    loop {
+        let ids = tokio::select! {
+            ids = changed.recv() => ids,
+            () = stop.cancelled() => return,
+        };
+        let ids = match ids {
+            Ok(ids) => ids,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if !bus.is_connected() {
+            continue;
+        }
+        let hint = ChangedOrders { order_ids: ids.concat().into() };
+        if let Err(error) = bus.client().publish(subject.clone(), hint.encode_to_vec().into()).await {
+            tracing::debug!(%error, "a hint was not sent");
+        }
+    }
+}
