@@ -1,0 +1,25 @@
+//! Payments: one charge per order, and its way back.
+//!
+//! An order whose stock is held is charged. The intent is committed before the call; no answer means *unknown*, which
+//! is a state of its own, asked about under the same key, then by lookup, until it is known; what no rule can settle
+//! is parked for a human. `domain/` decides, `worker` calls, `provider/` speaks HTTP, `breaker` stops the calls to a
+//! sick provider.
+
+pub mod breaker;
+pub mod config;
+pub mod domain;
+mod provider;
+mod run;
+mod service;
+mod store;
+mod worker;
+
+#[cfg(test)]
+mod laws;
+
+pub use config::PaymentsConfig;
+pub use provider::{Charge, HttpProvider, Provider, ProviderError, Refund};
+pub use run::run;
+pub use service::{DUE_KINDS, Input, Payments};
+pub use store::{MIGRATIONS, find};
+pub use worker::Worker;

@@ -1,0 +1,72 @@
+//! The payment provider: what `payments` asks of it, and the guard around every call.
+
+mod http;
+mod token;
+mod wire;
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::breaker::{Breaker, Verdict};
+use crate::domain::Outcome;
+
+pub use http::{HttpProvider, ProviderError};
+
+/// What is to be charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge<'a> {
+    /// The idempotency key, which is our reference as well.
+    pub key: &'a str,
+    pub minor: i64,
+    /// ISO 4217.
+    pub currency: &'a str,
+    /// The provider's token for the customer's means of payment.
+    pub payment_method: &'a str,
+}
+
+/// What is to be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refund<'a> {
+    /// The idempotency key, which is our reference as well.
+    pub key: &'a str,
+    pub minor: i64,
+    /// ISO 4217.
+    pub currency: &'a str,
+    /// The provider's name for the charge.
+    pub charge: &'a str,
+}
+
+/// A payment provider. Every answer is one of the classes of [`Outcome`]; a lookup answers with the class of what it
+/// found, or [`Outcome::Absent`].
+pub trait Provider: Send + Sync + 'static {
+    /// Charges, once for each key.
+    fn charge(&self, charge: Charge<'_>) -> impl Future<Output = Outcome> + Send;
+
+    /// Gives back, once for each key.
+    fn refund(&self, refund: Refund<'_>) -> impl Future<Output = Outcome> + Send;
+
+    /// What became of the charge with this reference.
+    fn look_up_charge(&self, reference: &str) -> impl Future<Output = Outcome> + Send;
+
+    /// What became of the refund with this reference.
+    fn look_up_refund(&self, reference: &str) -> impl Future<Output = Outcome> + Send;
+}
+
+/// A call through the breaker did not take place: it is open for about so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open(pub Duration);
+
+/// Makes a call through the breaker, within the time that a call may take; beyond it nothing is known of its end.
+///
+/// # Errors
+/// The breaker is open: no call was made.
+pub async fn guarded(
+    breaker: &Breaker,
+    timeout: Duration,
+    call: impl Future<Output = Outcome>,
+) -> Result<Outcome, Open> {
+    let permit = breaker.admit().map_err(Open)?;
+    let outcome = tokio::time::timeout(timeout, call).await.unwrap_or(Outcome::Unknown);
+    permit.judge(if outcome.is_failure() { Verdict::Sick } else { Verdict::Healthy });
+    Ok(outcome)
+}

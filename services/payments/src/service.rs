@@ -1,0 +1,178 @@
+//! Payments as a ledger: what each event means here, and how decisions are loaded, made and written.
+
+use bytes::Bytes;
+use prost::Message;
+use spillway_proto::pb::events;
+use spillway_proto::time::Timestamp;
+use spillway_proto::{Envelope, EventKind, Money, NewEvent, OrderId, Subject};
+use spillway_shared::ledger::{Due, Says, Service, StoreError, Tx, Unreadable};
+
+use crate::domain::{self, Answered, Decision, DueStep, OrderEnded, Policy, Purpose, StockHeld};
+use crate::store::{self, Book};
+
+/// The kinds of due work.
+pub const DUE_KINDS: &[&str] = &["charge", "refund"];
+
+/// What a payments ledger decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    StockHeld(StockHeld),
+    OrderEnded(OrderEnded),
+    /// The provider answered, or did not.
+    Answered(Answered),
+    /// A due row that this build cannot read.
+    Unreadable {
+        kind: &'static str,
+        key: Bytes,
+    },
+}
+
+impl Input {
+    fn order(&self) -> Option<OrderId> {
+        match self {
+            Input::StockHeld(event) => Some(event.order),
+            Input::OrderEnded(event) => Some(event.order),
+            Input::Answered(answered) => Some(answered.task.order),
+            Input::Unreadable { key, .. } => OrderId::from_bytes(key),
+        }
+    }
+}
+
+/// The decisions of a payments ledger.
+#[derive(Clone, Copy, Debug)]
+pub struct Payments {
+    policy: Policy,
+}
+
+impl Payments {
+    pub fn new(policy: Policy) -> Self {
+        Payments { policy }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl Service for Payments {
+    type Input = Input;
+    type Answer = ();
+    type Book = Book;
+
+    fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Input>, Unreadable> {
+        match kind {
+            EventKind::StockHeld => stock_held(event).map(Some),
+            EventKind::OrderRejected | EventKind::OrderCancelled => {
+                let (order, shop, traceparent) = (order_of(event)?, event.shop.clone(), event.traceparent.clone());
+                Ok(Some(Input::OrderEnded(OrderEnded { order, shop, traceparent })))
+            }
+            // Orders says it once clients can ask for refunds; nothing here gives one for the asking.
+            EventKind::RefundRequested => Ok(None),
+            // Nothing is charged before the hold, and what was charged is charged.
+            EventKind::OrderPlaced
+            | EventKind::OrderConfirmed
+            | EventKind::StockRefused
+            | EventKind::StockCommitted
+            | EventKind::StockReleased
+            | EventKind::StockReturned
+            | EventKind::StockAdjusted
+            | EventKind::NotificationSent
+            | EventKind::NotificationFailed => Ok(None),
+            // Said by payments itself.
+            EventKind::PaymentCaptured
+            | EventKind::PaymentDeclined
+            | EventKind::PaymentDeferred
+            | EventKind::PaymentRefunded
+            | EventKind::RefundFailed => Ok(None),
+        }
+    }
+
+    fn load(&self, tx: &Tx<'_>, inputs: &[&Input]) -> Result<Book, StoreError> {
+        store::load(tx, inputs.iter().filter_map(|input| input.order()))
+    }
+
+    fn decide(&self, book: &mut Book, input: &Input, at: Timestamp, says: &mut Says) {
+        let Some(order) = input.order() else {
+            if let Input::Unreadable { kind, key } = input {
+                says.done(kind, key.clone());
+            }
+            return;
+        };
+        let payment = book.payment(order);
+        let policy = &self.policy;
+        let decision = match input {
+            Input::StockHeld(event) => domain::stock_held(payment, event, at, policy),
+            Input::OrderEnded(event) => domain::order_ended(payment, event, at, policy),
+            Input::Answered(answered) => match (payment, answered.task.purpose) {
+                // Nobody here asked for it: it is recorded below, and nothing more is asked.
+                (None, purpose) => Decision { due: vec![DueStep::Done(purpose)], ..Decision::nothing() },
+                (Some(payment), Purpose::Charge) => domain::charge_answered(payment, answered, at, policy),
+                (Some(payment), Purpose::Compensate) => domain::refund_answered(payment, answered, at, policy),
+            },
+            Input::Unreadable { kind, .. } => again(payment, kind, at, policy),
+        };
+        if let Input::Answered(answered) = input {
+            book.record(answered, at);
+        }
+        apply(decision, input, order, book, says);
+    }
+
+    fn save(&self, tx: &Tx<'_>, book: Book) -> Result<(), StoreError> {
+        store::save(tx, &book)
+    }
+}
+
+fn again(payment: Option<&domain::Payment>, kind: &'static str, at: Timestamp, policy: &Policy) -> Decision {
+    let Some(purpose) = Purpose::of_due_kind(kind) else {
+        return Decision::nothing();
+    };
+    Decision { due: vec![domain::due_again(payment, purpose, at, policy)], ..Decision::nothing() }
+}
+
+fn apply(decision: Decision, input: &Input, order: OrderId, book: &mut Book, says: &mut Says) {
+    if let Some(say) = decision.say {
+        let shop = match input {
+            Input::StockHeld(event) => event.shop.clone(),
+            Input::OrderEnded(event) => event.shop.clone(),
+            Input::Answered(answered) => answered.task.shop.clone(),
+            Input::Unreadable { .. } => book.payment(order).map(|p| p.shop.clone()).unwrap_or_default(),
+        };
+        let (subject, occurrence, traceparent) = (Subject::Order(order), say.occurrence, say.traceparent);
+        says.event(&NewEvent { shop, subject, occurrence, traceparent, event: say.event });
+    }
+    if let Some(payment) = decision.payment {
+        book.put(payment);
+        says.changed(*order.as_bytes());
+    }
+    let key = || Bytes::copy_from_slice(order.as_bytes());
+    for step in decision.due {
+        match step {
+            DueStep::Done(purpose) => says.done(purpose.due_kind(), key()),
+            DueStep::Set { task, at, tries } => {
+                let (kind, payload) = (task.purpose.due_kind(), task.encode());
+                says.due(Due { kind, key: key(), at, attempt: tries, payload });
+            }
+        }
+    }
+}
+
+fn stock_held(event: &Envelope) -> Result<Input, Unreadable> {
+    let order = order_of(event)?;
+    let held = events::StockHeld::decode(event.payload.clone()).map_err(|e| Unreadable(e.to_string()))?;
+    let total = held.total.as_ref().ok_or_else(|| Unreadable("total is missing".to_owned()))?;
+    let total = Money::from_wire(total).map_err(|e| Unreadable(format!("total: {e}")))?;
+    if total.minor < 0 {
+        return Err(Unreadable("total is negative".to_owned()));
+    }
+    Ok(Input::StockHeld(StockHeld {
+        order,
+        shop: event.shop.clone(),
+        traceparent: event.traceparent.clone(),
+        total,
+        payment_method: held.payment_method,
+    }))
+}
+
+fn order_of(event: &Envelope) -> Result<OrderId, Unreadable> {
+    event.subject.order().ok_or_else(|| Unreadable(format!("{} is no order", event.subject)))
+}
