@@ -103,7 +103,11 @@ fn allowed(krate: &str) -> &'static [&'static str] {
     match krate {
         "spillway-proto" | "spillway-natsd" | "spillway-sandbox" => &[],
         "spillway-shared" => &["spillway-proto"],
-        "spillway-gateway" | "spillway-orders" | "spillway-inventory" | "spillway-payments" | "spillway-notifications"
+        "spillway-gateway"
+        | "spillway-orders"
+        | "spillway-inventory"
+        | "spillway-payments"
+        | "spillway-notifications"
         | "spillway-audit" => &["spillway-proto", "spillway-shared"],
         "spillway" => &[
             "spillway-proto",
@@ -212,8 +216,17 @@ fn the_search_for_wildcards_finds_them() {
 
 #[test]
 fn the_domain_has_no_clock_no_chance_and_no_world() {
-    let forbidden =
-        ["Timestamp::now", "SystemTime", "Instant::now", "rand::", "tokio::", "async fn", "std::fs", "rusqlite", "Uuid::new_v"];
+    let forbidden = [
+        "Timestamp::now",
+        "SystemTime",
+        "Instant::now",
+        "rand::",
+        "tokio::",
+        "async fn",
+        "std::fs",
+        "rusqlite",
+        "Uuid::new_v",
+    ];
     let mut seen = 0;
     let mut problems = Vec::new();
     for (name, text) in sources().into_iter().filter(|(name, _)| name.contains("/domain")) {
@@ -230,7 +243,8 @@ fn the_domain_has_no_clock_no_chance_and_no_world() {
 
 #[test]
 fn the_machine_room_knows_no_order_no_stock_and_no_payment() {
-    let words = ["OrderPlaced", "StockHeld", "PaymentCaptured", "OrderConfirmed", "PlaceOrder", "spillway_proto::pb::orders"];
+    let words =
+        ["OrderPlaced", "StockHeld", "PaymentCaptured", "OrderConfirmed", "PlaceOrder", "spillway_proto::pb::orders"];
     let mut problems = Vec::new();
     for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("shared/src/")) {
         if let Some(word) = words.iter().find(|word| text.contains(**word)) {

@@ -1,0 +1,158 @@
+//! Drives a load run: open loop by rate, or closed loop by number in flight.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use spillway_proto::OrderId;
+use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Request;
+use tonic::transport::Channel;
+
+use super::follow;
+use super::orders::Orders;
+use super::plan::{Follow, Pace, Plan, Until};
+use super::track::Tracker;
+
+/// After this long a PlaceOrder is given up; what became of it is unknown.
+const GIVE_UP: Duration = Duration::from_secs(30);
+
+/// Orders that an open loop has under way at most: beyond it the system is not keeping up, and the run says so.
+const MOST_UNDER_WAY: usize = 100_000;
+
+/// A run under way.
+pub struct Drive {
+    pub plan: Plan,
+    pub clients: Vec<OrderServiceClient<Channel>>,
+    pub tracker: Arc<Tracker>,
+    /// Ends the sending before its time.
+    pub stop: CancellationToken,
+}
+
+struct Sender {
+    plan: Plan,
+    clients: Vec<OrderServiceClient<Channel>>,
+    tracker: Arc<Tracker>,
+    orders: Orders,
+    next: AtomicU64,
+    /// When the warm-up ends.
+    measured_from: Instant,
+    measured: AtomicU64,
+    under_way: TaskTracker,
+}
+
+impl Drive {
+    /// Until everything is sent and answered.
+    pub async fn run(self) {
+        let orders = Orders::new(&self.plan);
+        let sender = Arc::new(Sender {
+            measured_from: Instant::now() + self.plan.warmup,
+            plan: self.plan,
+            clients: self.clients,
+            tracker: self.tracker,
+            orders,
+            next: AtomicU64::new(0),
+            measured: AtomicU64::new(0),
+            under_way: TaskTracker::new(),
+        });
+        match sender.plan.pace {
+            Pace::Open { per_second } => sender.clone().open(per_second, &self.stop).await,
+            Pace::Closed { in_flight } => sender.clone().closed(in_flight.max(1), &self.stop).await,
+        }
+        sender.under_way.close();
+        sender.under_way.wait().await;
+    }
+}
+
+impl Sender {
+    /// Every order has its moment, whether or not the ones before it were answered.
+    async fn open(self: Arc<Self>, per_second: f64, stop: &CancellationToken) {
+        let began = Instant::now();
+        let room = Arc::new(Semaphore::new(MOST_UNDER_WAY));
+        for n in 0u64.. {
+            let due = began + Duration::from_secs_f64(n as f64 / per_second);
+            if self.is_over(due) {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = stop.cancelled() => return,
+            }
+            let Ok(place) = room.clone().acquire_owned().await else { return };
+            let sender = self.clone();
+            self.under_way.spawn(async move {
+                sender.place(due).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// So many at a time; each sends its next order when the one before has ended.
+    async fn closed(self: Arc<Self>, in_flight: usize, stop: &CancellationToken) {
+        let lanes: Vec<_> = (0..in_flight)
+            .map(|_| {
+                let (sender, stop) = (self.clone(), stop.clone());
+                tokio::spawn(async move {
+                    while !stop.is_cancelled() && !sender.is_over(Instant::now()) {
+                        let Some(order) = sender.place(Instant::now()).await else { continue };
+                        tokio::select! {
+                            () = sender.tracker.until_ended(order) => {}
+                            () = stop.cancelled() => return,
+                        }
+                    }
+                })
+            })
+            .collect();
+        for lane in lanes {
+            if let Err(error) = lane.await {
+                tracing::error!(%error, "a lane of the load broke");
+            }
+        }
+    }
+
+    fn is_over(&self, at: Instant) -> bool {
+        match self.plan.until {
+            Until::Elapsed(duration) => at >= self.measured_from + duration,
+            Until::Sent(count) => self.measured.load(Ordering::Relaxed) >= count,
+        }
+    }
+
+    /// Places an order that should go at this moment. Answers the order while its end is still to come.
+    async fn place(&self, due: Instant) -> Option<OrderId> {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let counts = due >= self.measured_from;
+        if counts {
+            self.measured.fetch_add(1, Ordering::Relaxed);
+        }
+        let follows = self.plan.follow != Follow::None;
+        let which = usize::try_from(n).unwrap_or(0) % self.clients.len();
+        let mut client = self.clients[which].clone();
+        let mut request = Request::new(self.orders.request(n));
+        request.set_timeout(GIVE_UP);
+        self.tracker.sent(due, counts);
+        match client.place_order(request).await {
+            Ok(answer) => {
+                let order: OrderId = answer.into_inner().order?.order_id.parse().ok()?;
+                let known = self.tracker.accepted(order, due, counts, follows);
+                if self.plan.follow == Follow::Watch && !known {
+                    self.under_way.spawn(follow::watch(client, order, self.tracker.clone()));
+                }
+                (!known).then_some(order)
+            }
+            Err(status) => {
+                self.tracker.refused(&format!("{:?}", status.code()), counts);
+                tokio::time::sleep(pushback(&status)).await;
+                None
+            }
+        }
+    }
+}
+
+/// How long the server wants to be left alone.
+fn pushback(status: &tonic::Status) -> Duration {
+    let millis = status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_millis(millis.unwrap_or(20u64).min(5_000))
+}

@@ -1,0 +1,154 @@
+//! Roles in this process: started, watched, drained. `run` starts one of them, `up` all.
+
+pub mod nats;
+mod open_orders;
+mod roles;
+pub mod signals;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spillway_sandbox::Sandbox;
+use spillway_shared::admin::{About, AdminServer, Readiness};
+use spillway_shared::bus::Bus;
+use spillway_shared::ledger::SystemClock;
+use spillway_shared::lifecycle::{Drained, Life, Stage, TaskFailed};
+use spillway_shared::listen;
+use spillway_shared::role::Place;
+
+pub use open_orders::count as count_open_orders;
+
+use crate::cli::Role;
+use crate::config::Config;
+use crate::exit::Failure;
+
+/// How long the admin server waits for running probes at the end.
+const ADMIN_DRAIN: Duration = Duration::from_millis(500);
+
+/// The ledgers' folder inside the data folder.
+pub fn ledgers(data: &Path) -> std::path::PathBuf {
+    data.join("ledgers")
+}
+
+/// A role that runs in this process.
+pub struct Running {
+    pub role: Role,
+    pub life: Life,
+    pub readiness: Option<Readiness>,
+    /// What it listens on, by name.
+    pub addresses: BTreeMap<String, String>,
+}
+
+/// Starts a role. It is ready when its readiness says so.
+///
+/// # Errors
+/// A ledger that cannot be opened, a port that is taken, an address of NATS that makes no sense.
+pub async fn start(role: Role, config: &Config) -> Result<Running, Failure> {
+    let life = Life::new(role.name(), Duration::from_secs(config.drain_timeout_s));
+    if role == Role::Provider {
+        return start_provider(config, life).await;
+    }
+    let admin = listen::bind(config.admin_of(role)).map_err(|e| Failure::missing(e.to_string()))?;
+    let bus = Bus::connect(&config.nats, role.name()).await.map_err(|e| Failure::missing(e.to_string()))?;
+    let place = Place::new(config.partitions, ledgers(&config.data), bus, Arc::new(SystemClock), life.clone());
+    let mut addresses = roles::open(role, config, &place).await?;
+    if role != Role::Gateway {
+        place.check(place.jetstream_check());
+    }
+    let readiness = place.readiness();
+    let admin_addr = admin.local_addr().map_err(|e| Failure::failed(e.to_string()))?;
+    addresses.insert("admin".to_owned(), admin_addr.to_string());
+    serve_admin(&life, admin, role, &addresses, readiness.clone());
+    Ok(Running { role, life, readiness: Some(readiness), addresses })
+}
+
+fn serve_admin(
+    life: &Life,
+    listener: tokio::net::TcpListener,
+    role: Role,
+    addresses: &BTreeMap<String, String>,
+    readiness: Readiness,
+) {
+    let about = About {
+        name: "spillway",
+        version: env!("CARGO_PKG_VERSION"),
+        role: role.name().to_owned(),
+        addresses: addresses.clone(),
+    };
+    let server = AdminServer::new(listener, about, readiness.clone());
+    let (leaving, stop) = (life.shutting_down(), life.stop(Stage::Tell));
+    life.steady(Stage::Tell, "admin", async move {
+        let not_ready = async {
+            leaving.cancelled().await;
+            readiness.drain();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _drained = server.run(stop.cancelled_owned(), ADMIN_DRAIN) => {}
+            () = not_ready => {}
+        }
+    });
+}
+
+async fn start_provider(config: &Config, life: Life) -> Result<Running, Failure> {
+    let folder = config.data.join("provider");
+    std::fs::create_dir_all(&folder).map_err(|e| Failure::missing(format!("{}: {e}", folder.display())))?;
+    let sandbox = Sandbox::bind(config.provider.clone(), &folder).await.map_err(|e| Failure::missing(e.to_string()))?;
+    let at = sandbox.addresses();
+    let addresses = BTreeMap::from([
+        ("provider".to_owned(), format!("http://{}", at.api)),
+        ("admin".to_owned(), at.admin.to_string()),
+    ]);
+    let stop = life.stop(Stage::Doors);
+    life.task(Stage::Doors, "provider", sandbox.run(stop.cancelled_owned()));
+    Ok(Running { role: Role::Provider, life, readiness: None, addresses })
+}
+
+impl Running {
+    /// Drains it. What ended it by itself is an error.
+    pub async fn finish(&self) -> (Drained, Result<(), TaskFailed>) {
+        self.life.finish().await
+    }
+
+    /// Waits until it is ready, or gives up and says what is missing.
+    ///
+    /// # Errors
+    /// What is still missing at the end of `patience`.
+    pub async fn until_ready(&self, patience: Duration) -> Result<(), Failure> {
+        let Some(readiness) = &self.readiness else { return Ok(()) };
+        let give_up = tokio::time::Instant::now() + patience;
+        loop {
+            let report = readiness.report().await;
+            if report.checks.iter().all(|check| check.ok) {
+                return Ok(());
+            }
+            if self.life.shutting_down().is_cancelled() || tokio::time::Instant::now() >= give_up {
+                let missing = report.checks.iter().filter_map(|check| check.problem.as_ref());
+                let missing: Vec<&str> = missing.map(String::as_str).collect();
+                return Err(Failure::missing(format!("{} is not ready: {}", self.role.name(), missing.join("; "))));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// The address of a listener, as `127.0.0.1:port` where it listens on all.
+pub fn reachable(addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        return SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, addr.port()));
+    }
+    addr
+}
+
+/// As many files as this user may have open: connections, ledgers, streams.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}

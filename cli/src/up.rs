@@ -1,0 +1,161 @@
+//! `spillway up`: everything here, on the embedded default.
+
+mod banner;
+mod flags;
+mod samples;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Role, UpArgs};
+use crate::config::Config;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::logs;
+use crate::system::{self, Running, nats, signals::Signals};
+
+/// How long everything may take to become ready.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that `up` started.
+struct System {
+    roles: Vec<Running>,
+    provider: Option<Running>,
+    nats: Option<(JoinHandle<()>, CancellationToken)>,
+}
+
+/// Starts everything and keeps it until a signal; then drains it and says what is still open.
+///
+/// # Errors
+/// What keeps it from starting, or what ended it by itself.
+pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
+    let began = Instant::now();
+    let mut config = ctx.load_config(flags::keys(&args))?.config;
+    logs::init(&config.log, "up")?;
+    system::raise_file_limit();
+    let mut signals = Signals::listen()?;
+    let ephemeral = ephemeral(&args, &mut config)?;
+    let is_new = !system::ledgers(&config.data).join("gateway.db").exists();
+    let mut up = System { roles: Vec::new(), provider: None, nats: None };
+    let started = tokio::select! {
+        started = start(&args, &mut config, &mut up) => started,
+        signal = signals.next() => Err(Failure::failed(format!("{signal} before everything was ready"))),
+    };
+    let outcome = match started {
+        Ok(mut place) => {
+            if is_new {
+                samples::stock(&place.grpc).await?;
+            }
+            place.seconds = began.elapsed().as_secs_f64();
+            banner::print(ctx, &place)?;
+            until_end(&up, &mut signals).await
+        }
+        Err(failure) => Err(failure),
+    };
+    let ended = tokio::select! {
+        ended = up.stop() => ended,
+        signal = signals.next() => {
+            eprintln!("{signal} again: stopping at once");
+            return Err(Failure::quiet(Exit::Failed));
+        }
+    };
+    if outcome.is_ok() && ephemeral.is_none() {
+        banner::print_end(ctx, system::count_open_orders(&system::ledgers(&config.data), config.partitions))?;
+    }
+    outcome.and(ended)
+}
+
+/// A folder that goes away with the process, where one is wanted.
+fn ephemeral(args: &UpArgs, config: &mut Config) -> Result<Option<TempDir>, Failure> {
+    if !args.ephemeral {
+        return Ok(None);
+    }
+    let folder = tempfile::Builder::new().prefix("spillway-").tempdir();
+    let folder = folder.map_err(|e| Failure::missing(format!("cannot make a temporary folder: {e}")))?;
+    config.data = folder.path().to_owned();
+    Ok(Some(folder))
+}
+
+/// Starts nats-server, provider and roles, in this order, and waits until all are ready.
+async fn start(args: &UpArgs, config: &mut Config, up: &mut System) -> Result<banner::Place, Failure> {
+    make_folder(&config.data)?;
+    let mut place = banner::Place { data: config.data.clone(), ..banner::Place::default() };
+    match &args.nats_url {
+        Some(url) => place.nats.clone_from(url),
+        None => {
+            let binary = nats::obtain(args.nats_server.clone(), !args.no_fetch).await?;
+            let server = nats::start(binary, &config.data.join("nats"), &config.nats_server).await?;
+            place.nats = server.client_url();
+            place.nats_monitoring = Some(server.monitor_url());
+            config.nats.url.clone_from(&place.nats);
+            let stop = CancellationToken::new();
+            up.nats = Some((tokio::spawn(nats::keep(server, stop.clone())), stop));
+        }
+    }
+    if args.provider_url.is_none() {
+        let provider = system::start(Role::Provider, config).await?;
+        config.payments.provider.url.clone_from(&provider.addresses["provider"]);
+        place.admin.insert(Role::Provider.name(), provider.addresses["admin"].clone());
+        up.provider = Some(provider);
+    }
+    place.provider.clone_from(&config.payments.provider.url);
+    for role in [Role::Audit, Role::Notifications, Role::Orders, Role::Payments, Role::Inventory, Role::Gateway] {
+        let running = system::start(role, config).await?;
+        place.admin.insert(role.name(), running.addresses["admin"].clone());
+        if role == Role::Gateway {
+            place.grpc.clone_from(&running.addresses["grpc"]);
+            place.ops.clone_from(&running.addresses["ops"]);
+        }
+        up.roles.push(running);
+    }
+    for role in &up.roles {
+        role.until_ready(PATIENCE).await?;
+    }
+    Ok(place)
+}
+
+fn make_folder(data: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(data).map_err(|e| Failure::missing(format!("cannot make {}: {e}", data.display())))
+}
+
+/// Until a signal, or until a role ends by itself.
+async fn until_end(up: &System, signals: &mut Signals) -> Result<(), Failure> {
+    let ends = up.roles.iter().chain(&up.provider).map(|role| Box::pin(role.life.shutting_down().cancelled_owned()));
+    tokio::select! {
+        signal = signals.next() => {
+            eprintln!("{signal}: draining, once more to stop at once");
+            Ok(())
+        }
+        _ended = futures::future::select_all(ends) => Err(Failure::failed("a role ended by itself")),
+    }
+}
+
+impl System {
+    /// Drains all roles at once, then the provider, then nats-server.
+    async fn stop(self) -> Result<(), Failure> {
+        let mut problems = Vec::new();
+        self.roles.iter().for_each(|role| role.life.shut_down());
+        let finished = futures::future::join_all(self.roles.iter().map(Running::finish)).await;
+        for (role, (drained, ended)) in self.roles.iter().zip(finished) {
+            if !drained.cut.is_empty() {
+                eprintln!("{}: the drain deadline passed, still busy: {}", role.role.name(), drained.cut.join(", "));
+            }
+            problems.extend(ended.err().map(|failed| format!("{}: {failed}", role.role.name())));
+        }
+        drop(self.roles);
+        if let Some(provider) = &self.provider {
+            provider.life.shut_down();
+            let (_, ended) = provider.finish().await;
+            problems.extend(ended.err().map(|failed| failed.to_string()));
+        }
+        if let Some((server, stop)) = self.nats {
+            stop.cancel();
+            problems.extend(server.await.err().map(|error| error.to_string()));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Failure::failed(problems.join("; "))) }
+    }
+}

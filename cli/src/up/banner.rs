@@ -1,0 +1,79 @@
+//! What `up` prints: what runs where, and three lines to copy.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::samples::SAMPLES;
+use crate::cli::Format;
+use crate::context::Context;
+use crate::exit::Failure;
+
+/// What runs where.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Place {
+    /// gRPC for clients.
+    pub grpc: String,
+    /// gRPC for operators.
+    pub ops: String,
+    /// `/health`, `/ready` and `/info` of every role.
+    pub admin: BTreeMap<&'static str, String>,
+    pub nats: String,
+    pub nats_monitoring: Option<String>,
+    pub provider: String,
+    pub data: PathBuf,
+    /// From the start of the process until everything was ready.
+    pub seconds: f64,
+}
+
+pub fn print(ctx: &Context, place: &Place) -> Result<(), Failure> {
+    if ctx.output.format() == Format::Json {
+        return ctx.output.json(&place);
+    }
+    let mut rows = vec![vec!["gRPC".to_owned(), place.grpc.clone()], vec!["gRPC ops".to_owned(), place.ops.clone()]];
+    rows.extend(place.admin.iter().map(|(role, at)| vec![format!("admin {role}"), format!("http://{at}")]));
+    rows.push(vec!["NATS".to_owned(), place.nats.clone()]);
+    rows.extend(place.nats_monitoring.iter().map(|at| vec!["NATS monitoring".to_owned(), at.clone()]));
+    rows.push(vec!["provider".to_owned(), place.provider.clone()]);
+    rows.push(vec!["data".to_owned(), place.data.display().to_string()]);
+    ctx.output.text(&format!("ready after {:.1} s\n\n", place.seconds))?;
+    ctx.output.table(&[], rows)?;
+    ctx.output.text(&format!("\nTry it:\n\n{}\nCtrl-C drains and stops.\n", examples(place)))
+}
+
+/// Three lines to copy.
+fn examples(place: &Place) -> String {
+    let (sku, _) = SAMPLES[0];
+    let port = |default: &str, flag: &str| {
+        if place.grpc == default { String::new() } else { format!(" {flag} http://{}", place.grpc) }
+    };
+    let address = port("127.0.0.1:50051", "--address");
+    let request = json!({
+        "request_id": uuid::Uuid::new_v4().to_string(),
+        "customer_id": "ada",
+        "lines": [{ "sku": sku, "quantity": 2, "unit_price": { "currency_code": "EUR", "units": 12, "nanos": 500_000_000 } }],
+        "payment_method": "pm_ok",
+    });
+    format!(
+        "  grpcurl -plaintext -d '{request}' {grpc} spillway.orders.v1.OrderService/PlaceOrder\n  \
+         spillway{address} order place --customer ada --line {sku}=2@12.50 --currency EUR --payment-method pm_ok\n  \
+         spillway{address} order watch ORDER_ID\n",
+        grpc = place.grpc
+    )
+}
+
+/// After the drain.
+pub fn print_end(ctx: &Context, open: Option<u64>) -> Result<(), Failure> {
+    if ctx.output.format() == Format::Json {
+        return ctx.output.json(&json!({ "stopped": true, "open_orders": open }));
+    }
+    let text = match open {
+        Some(0) => "stopped: no order is open\n".to_owned(),
+        Some(1) => "stopped: 1 order is open, and goes on at the next start\n".to_owned(),
+        Some(count) => format!("stopped: {count} orders are open, and go on at the next start\n"),
+        None => "stopped: how many orders are open cannot be told\n".to_owned(),
+    };
+    ctx.output.text(&text)
+}

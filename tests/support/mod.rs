@@ -1,0 +1,139 @@
+//! The system from outside: the binary that was just built, on free ports, in a folder of its own, ended by its id.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+pub mod calls;
+pub mod money;
+pub mod process;
+pub mod sums;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
+use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
+use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+use process::Process;
+
+/// Everything must come to its end within this, also on a slow day.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The binary that was just built.
+pub fn spillway() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_spillway"))
+}
+
+/// A `spillway up` of its own.
+pub struct System {
+    process: Option<Process>,
+    options: Options,
+    folder: TempDir,
+    /// What `up` printed when it was ready.
+    pub place: Value,
+}
+
+/// How it is started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub partitions: Option<u16>,
+    /// Further arguments, such as `--set payments.workers=1`.
+    pub arguments: Vec<String>,
+}
+
+impl System {
+    pub async fn start() -> System {
+        System::start_with(Options::default()).await
+    }
+
+    pub async fn start_with(options: Options) -> System {
+        let folder = tempfile::Builder::new().prefix("spillway-test-").tempdir().expect("a folder");
+        let mut system = System { process: None, options, folder, place: Value::Null };
+        system.begin().await;
+        system
+    }
+
+    async fn begin(&mut self) {
+        let mut arguments: Vec<String> = ["up", "--output", "json", "--data"].map(str::to_owned).to_vec();
+        arguments.push(self.data().display().to_string());
+        for flag in ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"] {
+            arguments.extend([format!("--{flag}-port"), "0".to_owned()]);
+        }
+        if let Some(partitions) = self.options.partitions {
+            arguments.extend(["--partitions".to_owned(), partitions.to_string()]);
+        }
+        arguments.extend(self.options.arguments.iter().cloned());
+        let mut process = Process::start(spillway(), &arguments, self.folder.path()).await;
+        self.place = process.first_line_json().await;
+        self.process = Some(process);
+    }
+
+    /// The data folder; stays over restarts.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn ledger(&self, name: &str) -> PathBuf {
+        self.data().join("ledgers").join(format!("{name}.db"))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    /// kill -9, and gone.
+    pub async fn kill(&mut self) {
+        self.process.take().expect("it runs").kill().await;
+    }
+
+    /// SIGTERM, and drained. Answers what it printed at the end.
+    pub async fn stop(&mut self) -> Value {
+        self.process.take().expect("it runs").stop().await
+    }
+
+    /// Starts again on the same data.
+    pub async fn restart(&mut self) {
+        self.begin().await;
+    }
+
+    /// The address under a key of what `up` printed.
+    pub fn address(&self, key: &str) -> String {
+        self.place[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.place)).to_owned()
+    }
+
+    pub fn admin(&self, role: &str) -> String {
+        self.place["admin"][role].as_str().unwrap_or_else(|| panic!("{role} in {}", self.place)).to_owned()
+    }
+
+    pub fn channel(&self) -> Channel {
+        self.lazy("grpc")
+    }
+
+    fn lazy(&self, key: &str) -> Channel {
+        let uri = format!("http://{}", self.address(key));
+        Endpoint::from_shared(uri).expect("an address").timeout(PATIENCE).connect_lazy()
+    }
+
+    pub fn orders(&self) -> OrderServiceClient<Channel> {
+        OrderServiceClient::new(self.channel())
+    }
+
+    pub fn inventory(&self) -> InventoryServiceClient<Channel> {
+        InventoryServiceClient::new(self.channel())
+    }
+
+    pub fn audit(&self) -> AuditServiceClient<Channel> {
+        AuditServiceClient::new(self.lazy("ops"))
+    }
+
+    /// Runs a verb against this system. Answers exit code, standard output and standard error.
+    pub async fn verb(&self, arguments: &[&str]) -> (i32, String, String) {
+        let gateway = format!("http://{}", self.address("grpc"));
+        let ops = format!("http://{}", self.address("ops"));
+        let mut all = vec!["--address", &gateway, "--ops-address", &ops];
+        all.extend(arguments);
+        process::output(spillway(), &all, self.folder.path()).await
+    }
+}
