@@ -140,3 +140,6 @@ fn cause(status: &Status) -> String {
     }
     said
 }
+
+#[cfg(test)]
+mod tests;

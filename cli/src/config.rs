@@ -139,3 +139,64 @@ impl Validate for Config {
         out.extend(nats.map(|(key, message)| Problem::new(join(&join(at, "nats"), key), message)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_shared::config::{Environment, Sources, load};
+
+    use super::*;
+
+    fn loaded(variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let environment = Environment { variables, prefix: ENVIRONMENT_PREFIX, exceptions: ENVIRONMENT_EXCEPTIONS };
+        let loaded = load::<Config>(&Sources { file: None, environment, flags: Vec::new() });
+        loaded.map(|loaded| loaded.config).map_err(|bad| bad.0.into_iter().map(|problem| problem.key).collect())
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        assert_eq!(loaded(&[]), Ok(Config::default()));
+    }
+
+    #[test]
+    fn what_the_client_verbs_and_the_cache_take_from_the_environment_is_no_key() {
+        let variables = ENVIRONMENT_EXCEPTIONS.iter().map(|name| (*name, "x")).collect::<Vec<_>>();
+        assert_eq!(loaded(&variables), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_section_is_checked_and_all_mistakes_are_told_at_once() {
+        let mistakes = [
+            ("SPILLWAY_PARTITIONS", "65", "partitions"),
+            ("SPILLWAY_DATA", "", "data"),
+            ("SPILLWAY_DRAIN_TIMEOUT_S", "0", "drain_timeout_s"),
+            ("SPILLWAY_LOG__LEVEL", "info,x=loud", "log.level"),
+            ("SPILLWAY_NATS__STREAM__REPLICAS", "2", "nats.stream.replicas"),
+            ("SPILLWAY_GATEWAY__OPS__LISTEN", "127.0.0.1:50051", "gateway.ops.listen"),
+            ("SPILLWAY_ORDERS__ORDER_DEADLINE_S", "0", "orders.order_deadline_s"),
+            ("SPILLWAY_PAYMENTS__PROVIDER__URL", "x", "payments.provider.url"),
+            ("SPILLWAY_NOTIFICATIONS__FROM", "x", "notifications.from"),
+            ("SPILLWAY_PROVIDER__SLOW_MS", "soon", "provider.slow_ms"),
+            ("SPILLWAY_ADMIN__AUDIT", "8085", "admin.audit"),
+        ];
+        let variables: Vec<_> = mistakes.iter().map(|(name, value, _)| (*name, *value)).collect();
+        let mut told = loaded(&variables).expect_err("nothing is right");
+        told.sort_unstable();
+        let mut keys: Vec<_> = mistakes.iter().map(|(_, _, key)| *key).collect();
+        keys.sort_unstable();
+        assert_eq!(told, keys);
+    }
+
+    #[test]
+    fn no_token_is_shown_not_even_the_sandbox_s() {
+        let variables = ["SPILLWAY_PROVIDER__TOKEN", "SPILLWAY_PAYMENTS__PROVIDER__TOKEN"]
+            .map(|name| (name.to_owned(), "canary".to_owned()));
+        let environment = Environment {
+            variables: variables.to_vec(),
+            prefix: ENVIRONMENT_PREFIX,
+            exceptions: ENVIRONMENT_EXCEPTIONS,
+        };
+        let loaded = load::<Config>(&Sources { file: None, environment, flags: Vec::new() }).expect("sound");
+        assert!(!loaded.to_toml(true).contains("canary") && !loaded.to_json().to_string().contains("canary"));
+    }
+}

@@ -29,7 +29,7 @@ fn check(ctx: &Context) -> Result<(), Failure> {
     let loaded = ctx.load_config(Vec::new())?;
     let set = loaded.entries().iter().filter(|entry| entry.origin != config::Origin::Default).count();
     match ctx.output.format() {
-        Format::Table => ctx.output.text(&format!("the configuration is good; {set} keys differ from the defaults\n")),
+        Format::Table => ctx.output.text(&format!("the configuration is good; {set} keys are set\n")),
         Format::Json => ctx.output.json(&json!({ "good": true, "keys_set": set })),
     }
 }

@@ -101,6 +101,25 @@ impl Failure {
         }
         self
     }
+
+    /// Adds the request id of a write, and how to repeat it where another try may end otherwise.
+    #[must_use]
+    pub fn with_request_id(mut self, request_id: &str) -> Failure {
+        let is_final = |code: &str| {
+            ["INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE"].contains(&code)
+        };
+        match &mut self.error {
+            Some(error) if is_final(&error.code) => {
+                error.metadata.insert("request_id".to_owned(), request_id.to_owned());
+                self
+            }
+            Some(_) => {
+                let repeat = format!("to repeat it without doing it twice, add --request-id {request_id}");
+                self.with("request_id", request_id, &repeat)
+            }
+            None => self,
+        }
+    }
 }
 
 /// A refusal as the server told it.
@@ -229,6 +248,19 @@ mod tests {
         ];
         for (code, exit) in cases {
             assert_eq!(Failure::from(&Status::new(code, "")).exit, exit, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_may_be_repeated_says_how_and_a_final_refusal_keeps_its_id() {
+        let told = |code| {
+            let error = Failure::from(&Status::new(code, "no")).with_request_id("r-1").error.expect("told");
+            assert_eq!(error.metadata["request_id"], "r-1");
+            error.message
+        };
+        assert_eq!(told(Code::FailedPrecondition), "no");
+        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Internal, Code::ResourceExhausted] {
+            assert!(told(code).ends_with("add --request-id r-1"), "{code:?}");
         }
     }
 

@@ -152,6 +152,14 @@ impl Visit for Fields {
         self.put(field, Value::from(value));
     }
 
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.put(field, i64::try_from(value).map_or_else(|_| Value::from(value.to_string()), Value::from));
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.put(field, u64::try_from(value).map_or_else(|_| Value::from(value.to_string()), Value::from));
+    }
+
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.put(field, Value::from(value));
     }

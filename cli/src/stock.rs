@@ -25,14 +25,13 @@ pub async fn run(verb: StockVerb, ctx: &Context) -> Result<(), Failure> {
 async fn adjust(request: AdjustStockRequest, ctx: &Context) -> Result<(), Failure> {
     let remote = ctx.gateway()?;
     let request_id = request.request_id.clone();
-    let repeat = format!("to try again without adjusting twice, add --request-id {request_id}");
     let answer = remote
         .call(request, |request| {
             let mut client = remote.stock();
             async move { client.adjust_stock(request).await }
         })
         .await
-        .map_err(|failure| failure.with("request_id", &request_id, &repeat))?;
+        .map_err(|failure| failure.with_request_id(&request_id))?;
     match ctx.output.format() {
         Format::Json => ctx.output.message("spillway.inventory.v1.AdjustStockResponse", &answer),
         Format::Table => ctx.output.table(&COLUMNS, answer.item.iter().map(row).collect()),

@@ -42,7 +42,7 @@ fn a_line_is_one_object_with_typed_fields() {
     let error = io::Error::other("\"quoted\"\nbroken");
     let lines = logged(|| {
         let cause: &(dyn std::error::Error + 'static) = &error;
-        tracing::warn!(count = 3, is_good = true, order_id = %"o-1", error = cause, "two\nlines");
+        tracing::warn!(count = 3, millis = 14u128, is_good = true, order_id = %"o-1", error = cause, "two\nlines");
     });
     assert_eq!(lines.len(), 1);
     let line = &lines[0];
@@ -50,6 +50,7 @@ fn a_line_is_one_object_with_typed_fields() {
     assert_eq!(line["role"], "gateway");
     assert_eq!(line["msg"], "two\nlines");
     assert_eq!(line["count"], 3);
+    assert_eq!(line["millis"], 14);
     assert_eq!(line["is_good"], true);
     assert_eq!(line["order_id"], "o-1");
     assert_eq!(line["error"], "\"quoted\"\nbroken");

@@ -9,8 +9,12 @@ use tonic::{Code, Status};
 use crate::client::{Remote, is_of_the_connection};
 use crate::exit::Failure;
 
-/// Connections in a row that bring nothing new, until nobody is thought to be there.
-const MAX_IDLE_TRIES: u32 = 8;
+/// Connections in a row that fail and bring nothing new, until nobody is thought to be there: about 25 s, in which a
+/// gateway starts again.
+const MAX_IDLE_TRIES: u32 = 12;
+
+/// The same before anything was heard at all, when perhaps nobody is there.
+const MAX_FIRST_TRIES: u32 = 5;
 
 /// The wait before the second connection; it doubles with each that brings nothing.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -30,10 +34,15 @@ pub async fn follow(
 ) -> Result<Order, Failure> {
     let mut seen = Seen { cursor, is_accepted_shown: false };
     let mut idle_tries = 0;
+    let mut tries_left = MAX_FIRST_TRIES;
     loop {
         let before = seen;
         let ended = watch_once(remote, order_id, &mut seen, &mut on_step).await?;
-        idle_tries = if seen == before { idle_tries + 1 } else { 0 };
+        if seen == before {
+            idle_tries += 1;
+        } else {
+            (idle_tries, tries_left) = (0, MAX_IDLE_TRIES);
+        }
         match ended {
             // The server ends a stream when the order has ended, but also when it drains or the stream is old.
             Ended::ByServer => {
@@ -42,7 +51,7 @@ pub async fn follow(
                     return Ok(order);
                 }
             }
-            Ended::ByConnection(status) if idle_tries >= MAX_IDLE_TRIES => return Err(remote.failure(&status)),
+            Ended::ByConnection(status) if idle_tries >= tries_left => return Err(remote.failure(&status)),
             Ended::ByConnection(_) => {}
         }
         let wait = FIRST_WAIT.saturating_mul(1 << idle_tries.min(10)).min(LONGEST_WAIT);
@@ -112,3 +121,6 @@ fn is_at_end(order: &Order) -> bool {
         State::Confirmed | State::Rejected | State::Cancelled | State::Refunded => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,14 +20,13 @@ pub async fn run(args: PlaceArgs, ctx: &Context) -> Result<(), Failure> {
     let wait = args.wait;
     let request = request(args, ctx)?;
     let request_id = request.request_id.clone();
-    let repeat = format!("to try again without ordering twice, add --request-id {request_id}");
     let answer = remote
         .call(request, |request| {
             let mut client = remote.orders();
             async move { client.place_order(request).await }
         })
         .await
-        .map_err(|failure| failure.with("request_id", &request_id, &repeat))?;
+        .map_err(|failure| failure.with_request_id(&request_id))?;
     if wait { wait_for_end(&remote, answer, ctx).await } else { print(&answer, ctx) }
 }
 

@@ -2,6 +2,7 @@
 
 use owo_colors::Style;
 use prost_types::{Any, Timestamp};
+use serde_json::{Map, Value};
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::{Order, OrderEvent, Reason, WatchOrderResponse};
 use spillway_proto::{Money, pb, time};
@@ -86,18 +87,50 @@ pub fn end_line(order: &Order, output: &Output) -> String {
     format!("order {} is {}{why}\n", printable(&order.order_id), output.paint(&state(order), style))
 }
 
-/// The payload as compact JSON, without its type, which the event tells.
+/// The payload as compact JSON, without its type, which the event tells, and with money as people write it.
 fn payload(data: &Any, output: &Output) -> String {
     let Ok(mut json) = output.to_proto_json("google.protobuf.Any", data) else {
         return "(a payload that this build does not know)".to_owned();
     };
     if let Some(fields) = json.as_object_mut() {
         fields.remove("@type");
-        if fields.is_empty() {
-            return String::new();
-        }
     }
-    json.to_string()
+    match readable(json) {
+        Value::Object(fields) if fields.is_empty() => String::new(),
+        json => json.to_string(),
+    }
+}
+
+/// Money in one piece, and nothing that is empty.
+fn readable(json: Value) -> Value {
+    match json {
+        Value::Object(fields) => amount(&fields).unwrap_or_else(|| {
+            let fields = fields.into_iter().map(|(name, value)| (name, readable(value)));
+            Value::Object(fields.filter(|(_, value)| !is_empty(value)).collect())
+        }),
+        Value::Array(items) => Value::Array(items.into_iter().map(readable).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => json,
+    }
+}
+
+/// The text of what has exactly the fields of google.type.Money.
+fn amount(fields: &Map<String, Value>) -> Option<Value> {
+    let wire = pb::Money {
+        currency_code: fields.get("currencyCode")?.as_str()?.to_owned(),
+        units: fields.get("units")?.as_str()?.parse().ok()?,
+        nanos: i32::try_from(fields.get("nanos")?.as_i64()?).ok()?,
+    };
+    (fields.len() == 3).then(|| Value::String(money(Some(&wire))))
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
 }
 
 /// Leaves the payload out where this build does not know it: it cannot be shown as ProtoJSON.
@@ -164,6 +197,15 @@ mod tests {
             "{line}"
         );
         assert!(line.contains(r#""code":"card_declined""#) && !line.contains("@type"), "{line}");
+    }
+
+    #[test]
+    fn money_in_an_event_reads_as_people_write_it() {
+        let total = pb::Money { currency_code: "EUR".into(), units: 4, nanos: 500_000_000 };
+        let payload = pb::events::StockHeld { total: Some(total), ..Default::default() };
+        let data =
+            Any { type_url: "type.googleapis.com/spillway.events.v1.StockHeld".into(), value: payload.encode_to_vec() };
+        assert_eq!(super::payload(&data, &Output::new(Format::Table, true)), r#"{"total":"4.50 EUR"}"#);
     }
 
     #[test]
