@@ -17,6 +17,7 @@ pub struct SandboxConfig {
     pub admin: SocketAddr,
     /// When set, every request to `/v1/*` must carry `Authorization: Bearer <token>`, else it is answered 401.
     /// `/sandbox/*` never asks for it: whoever reaches the listener may steer the sandbox.
+    #[schemars(extend("writeOnly" = true))]
     pub token: Option<String>,
     /// How long an idempotency key is remembered, in milliseconds; after that it is a new charge. 24 hours, as at
     /// Stripe.
