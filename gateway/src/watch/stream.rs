@@ -187,11 +187,9 @@ impl Watch {
     fn take_known(&mut self, order: &Order, events: Vec<OrderEvent>) {
         let before = self.cursor;
         for event in events {
-            if event.version > self.cursor {
-                self.cursor = event.version;
-                let (order, event) = (Some(order.clone()), Some(event));
-                self.ready.push_back(WatchOrderResponse { order, event, cursor: self.cursor });
-            }
+            self.cursor = event.version;
+            let (order, event) = (Some(order.clone()), Some(event));
+            self.ready.push_back(WatchOrderResponse { order, event, cursor: self.cursor });
         }
         let is_at_its_version = self.cursor >= order.version;
         self.is_behind = self.cursor > before && !is_at_its_version;
