@@ -35,6 +35,8 @@ mod tests {
     use crate::samples::{self, line, money};
     use crate::validate;
 
+    type Change = fn(&mut PlaceOrderRequest);
+
     fn of(request: PlaceOrderRequest) -> Fingerprint {
         Fingerprint::of(&validate::place_order(request).expect("right").content.encode_to_vec())
     }
@@ -50,7 +52,7 @@ mod tests {
 
     #[test]
     fn what_asks_for_the_same_is_the_same() {
-        let same: &[(&str, fn(&mut PlaceOrderRequest))] = &[
+        let same: &[(&str, Change)] = &[
             ("without its total", |r| r.total = None),
             ("only checked", |r| r.validate_only = true),
             ("its id in capitals", |r| r.request_id = r.request_id.to_uppercase()),
@@ -64,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_asks_for_something_else_is_another() {
-        let other: &[fn(&mut PlaceOrderRequest)] = &[
+        let other: &[Change] = &[
             |r| r.customer_id.push('x'),
             |r| r.lines[0].sku.push('x'),
             |r| (r.lines[0].quantity, r.total) = (3, None),

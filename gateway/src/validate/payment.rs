@@ -42,5 +42,5 @@ fn is_card_number(token: &str) -> bool {
             (_, _) => digit,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }

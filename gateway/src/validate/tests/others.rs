@@ -13,7 +13,8 @@ fn adjustment() -> AdjustStockRequest {
 
 #[test]
 fn adjustments() {
-    let cases: &[(&str, fn(&mut AdjustStockRequest), &[&str])] = &[
+    type Change = fn(&mut AdjustStockRequest);
+    let cases: &[(&str, Change, &[&str])] = &[
         ("right", |_| {}, &[]),
         ("taking away", |r| r.delta = -1_000_000_000, &[]),
         ("without a reason", |r| r.reason = String::new(), &[]),
