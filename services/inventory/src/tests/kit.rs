@@ -1,6 +1,6 @@
 //! What the tests share: orders, what is said of them, and a real ledger to hear it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use spillway_proto::batch::{self, BatchNumber, BatchWriter};
@@ -90,13 +90,14 @@ impl Bench {
 
     /// Everything that was said, in order: kind, subject and payload.
     pub async fn said(&self) -> Vec<(EventKind, Subject, Event)> {
-        let mut said = Vec::new();
+        let (mut said, mut ids) = (Vec::new(), HashSet::new());
         for partition in self.ledger.identity().serves.clone() {
             for batch in self.ledger.outbox(partition, 1, i64::MAX, usize::MAX).await.expect("the outbox") {
                 for event in batch::read(batch.body).expect("a batch") {
                     let event = event.expect("an event");
                     assert_eq!((event.shop.as_str(), event.traceparent.as_str()), (DEFAULT_SHOP, TRACE));
                     assert_eq!(event.subject.order().map_or(Partition(0), |id| id.partition()), partition);
+                    assert!(ids.insert(event.id), "two events with the id {}", event.id);
                     let kind = event.kind().expect("a known kind");
                     said.push((kind, event.subject, Event::decode(kind, event.payload).expect("a payload")));
                 }
