@@ -56,6 +56,18 @@ fn a_value_in_place_of_a_table_and_a_table_in_place_of_a_value_are_told() {
 }
 
 #[test]
+fn every_key_of_a_table_in_one_variable_is_checked() {
+    let told = told(house(None, &[("HOUSE_DOOR", "{ opne = true, coluor = \"red\" }")], &[]));
+    assert_eq!(
+        told,
+        [
+            "door.coluor: is no key; did you mean HOUSE_DOOR__COLOUR? (environment HOUSE_DOOR)",
+            "door.opne: is no key; did you mean HOUSE_DOOR__OPEN? (environment HOUSE_DOOR)"
+        ]
+    );
+}
+
+#[test]
 fn what_only_the_whole_can_show_is_told_with_its_origin() {
     assert_eq!(
         told(house(None, &[("HOUSE_DOOR__OPEN", "true")], &[])),

@@ -17,6 +17,7 @@ fn a_secret_is_read_and_shown_nowhere() {
         loaded.to_json().to_string(),
         serde_json::to_string(&loaded.entries()).expect("JSON"),
         format!("{:?}", loaded.config.door.key),
+        serde_json::to_string(&loaded.config.door.key).expect("JSON"),
     ];
     for text in shown {
         assert!(text.contains("***"), "{text}");
