@@ -10,14 +10,18 @@ use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
+use retry::is_without_reason;
 pub use retry::{is_of_the_connection, wait_before_retry};
 
 use crate::exit::Failure;
 
 /// How long to wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How far apart two timers for the same moment may fire; tokio's have milliseconds.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
 
 /// Most that an answer may hold: a page of 500 orders with 200 lines each.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -93,6 +97,9 @@ impl Remote {
                 Ok(Err(status)) => status,
                 Err(_) => return Err(self.too_slow()),
             };
+            if is_cut_by_deadline(&status, deadline) {
+                return Err(self.too_slow());
+            }
             let wait = wait_before_retry(&status, tried, rand::random_range(0.5..1.0));
             let Some(wait) = wait.filter(|wait| Instant::now() + *wait < deadline) else {
                 return Err(self.failure(&status));
@@ -128,6 +135,12 @@ impl Remote {
             self.what, self.address
         )))
     }
+}
+
+/// Whether the client library's own clock, set to the same deadline, was first: it says CANCELLED.
+fn is_cut_by_deadline(status: &Status, deadline: Instant) -> bool {
+    let is_over = Instant::now() + TIMER_SLACK >= deadline;
+    is_over && matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) && is_without_reason(status)
 }
 
 /// The innermost cause of a status that a connection ended with, such as "Connection refused (os error 111)".

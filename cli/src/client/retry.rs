@@ -57,7 +57,12 @@ fn pushback(status: &Status) -> Pushback {
 /// Whether the connection speaks and not the server, all of whose errors carry ErrorInfo.
 pub fn is_of_the_connection(status: &Status) -> bool {
     let may_be = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
-    may_be && status.get_details_error_info().is_none()
+    may_be && is_without_reason(status)
+}
+
+/// No server of ours said it.
+pub fn is_without_reason(status: &Status) -> bool {
+    status.get_details_error_info().is_none()
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use spillway_proto::pb::inventory::{
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::Code;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
