@@ -39,7 +39,7 @@ pub fn body(source: Source, texts: &[String]) -> Bytes {
 /// Batch `number` of a source, with 1 to 5 events of its own.
 pub fn batch(source: Source, number: i64) -> Batch {
     let texts: Vec<String> = (0..=number % 5).map(|n| format!("{source} {number} {n}")).collect();
-    let incarnation = Incarnation(Uuid::from_u128(0x4000_8000_0000_0000_0000 + source as u128));
+    let incarnation = Incarnation(Uuid::from_u128(0xabcd_ef00_0000_4000_8000_0000_0000_0000 + source as u128));
     Batch {
         source,
         number: Some(BatchNumber { incarnation, partition: PARTITION, number }),

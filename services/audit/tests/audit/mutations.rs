@@ -74,7 +74,7 @@ const MUTATIONS: &[Mutation] = &[
         e[at].incarnation = uuid::Uuid::from_u128(7).to_string();
         rehash(e, at);
     }),
-    ("an incarnation in capitals", |e, at| e[at].incarnation = "0000000A-0000-4000-8000-00000000000A".to_owned()),
+    ("an incarnation in capitals", |e, at| e[at].incarnation = e[at].incarnation.to_uppercase()),
     ("another partition, hash to match", |e, at| {
         e[at].partition += 1;
         rehash(e, at);
@@ -164,6 +164,11 @@ async fn the_problem_is_told_in_words() {
     let broken = verify(&chain).expect_err("a hole");
     assert_eq!(broken, Broken { position: 4, problem: Problem::Missing { found: 5 } });
     assert_eq!(broken.to_string(), "entry 4: it is missing; the next entry is 5");
+
+    let mut chain = kit::chain(2).await;
+    chain.insert(3, chain[1].clone());
+    let broken = verify(&chain).expect_err("an entry twice");
+    assert_eq!(broken.to_string(), "entry 4: entry 2 stands in its place");
 }
 
 #[tokio::test]

@@ -44,6 +44,21 @@ async fn a_confirmed_order_is_a_mail_that_says_so() {
     assert_eq!(running.events().await, [v1::NotificationSent { event_id, channel, message_id }.into()]);
 }
 
+/// The same event in a batch of another number, as after a restore, comes past the inbox.
+#[tokio::test]
+async fn an_event_that_was_told_is_not_told_again() {
+    let running = Running::start(&kit::config()).await;
+    let event = kit::confirmed(1, "ada@example.com");
+    running.tell(1, event.clone()).await;
+    running.until_all("SENT", 1).await;
+    std::fs::remove_dir_all(running.mail_folder()).expect("removed");
+    running.tell(2, event).await;
+    running.tell(3, kit::confirmed(2, "ada@example.com")).await;
+    running.until_all("SENT", 2).await;
+    assert_eq!(files(&running).len(), 1, "only the other order's");
+    assert_eq!(running.events().await.len(), 2);
+}
+
 #[tokio::test]
 async fn every_reason_has_words_of_its_own() {
     let running = Running::start(&kit::config()).await;

@@ -93,24 +93,27 @@ pub fn smtp(address: SocketAddr) -> NotificationsConfig {
 
 /// The role, running.
 pub struct Running {
+    /// That of partition 0.
     pub ledger: Ledger<Notifications>,
+    /// By partition.
+    pub ledgers: Vec<Ledger<Notifications>>,
     pub folder: Arc<TempDir>,
     place: Place,
 }
 
 impl Running {
     pub async fn start(config: &NotificationsConfig) -> Self {
-        Self::start_in(config, Arc::new(tempfile::tempdir().expect("a folder"))).await
+        Self::start_in(config, Arc::new(tempfile::tempdir().expect("a folder")), 1).await
     }
 
-    pub async fn start_in(config: &NotificationsConfig, folder: Arc<TempDir>) -> Self {
+    pub async fn start_in(config: &NotificationsConfig, folder: Arc<TempDir>, partitions: u16) -> Self {
         // Nobody listens there: the role goes on without its bus.
         let bus = BusConfig { url: "nats://127.0.0.1:1".to_owned(), ..BusConfig::default() };
         let bus = Bus::connect(&bus, "notifications").await.expect("an address");
         let life = Life::new("notifications", Duration::from_secs(10));
-        let place = Place::new(1, folder.path(), bus, Arc::new(SystemClock), life);
-        let ledger = start(config, &place).expect("starts").remove(0);
-        Running { ledger, folder, place }
+        let place = Place::new(partitions, folder.path(), bus, Arc::new(SystemClock), life);
+        let ledgers = start(config, &place).expect("starts");
+        Running { ledger: ledgers[0].clone(), ledgers, folder, place }
     }
 
     pub async fn tell(&self, number: i64, event: NewEvent) {
@@ -123,7 +126,7 @@ impl Running {
         let (drained, ended) = self.place.life.finish().await;
         assert_eq!((drained.cut, ended), (vec![], Ok(())));
         let gone = self.ledger.gone();
-        drop((self.ledger, self.place));
+        drop((self.ledger, self.ledgers, self.place));
         gone.await;
         self.folder
     }

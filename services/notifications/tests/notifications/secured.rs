@@ -40,9 +40,12 @@ async fn a_server_without_tls_is_told_nothing() {
     config.smtp.tls = SmtpTls::Starttls;
     config.smtp.username = Some("shop".to_owned());
     config.smtp.password = Some(Secret::from("hush"));
+    config.retry.tries = 3;
     let running = Running::start(&config).await;
     running.tell(1, kit::confirmed(1, "ada@example.com")).await;
-    running.until(|all| all.first().is_some_and(|(state, attempt, _)| state == "PENDING" && *attempt > 2)).await;
+    running.until_all("FAILED", 1).await;
+    let error = "given up after 3 tries: no secure connection to the mail server".to_owned();
+    assert_eq!(running.deliveries().await, [("FAILED".to_owned(), 3, Some(error))]);
     assert!(sink.seen.borrow().commands.iter().all(|word| word == "EHLO"), "{:?}", sink.seen.borrow().commands);
 }
 

@@ -19,6 +19,8 @@ pub enum Mode {
     TakeAndHang,
     /// Takes the mail and closes the connection without an answer.
     TakeAndClose,
+    /// Takes the mail, says so, and closes the connection.
+    TakeAndLeave,
     /// Answers nothing at all after the greeting.
     Deaf,
     /// Refuses whoever signs in.
@@ -159,6 +161,10 @@ impl Session {
                             self.mode.wait_for(|mode| *mode != Mode::TakeAndHang).await.ok().map(drop)?
                         }
                         Mode::TakeAndClose => return None,
+                        Mode::TakeAndLeave => {
+                            self.say("250 taken").await?;
+                            return None;
+                        }
                         Mode::Accept | Mode::Reply(_) | Mode::Deaf | Mode::NoAuth => {}
                     }
                     self.say("250 taken").await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use spillway_proto::Event;
 
@@ -43,7 +44,20 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_closed_is_not_used_again() {
+async fn a_connection_that_the_server_closed_costs_no_try() {
+    let sink = Sink::new(Mode::TakeAndLeave);
+    let running = Running::start(&kit::smtp(sink.address)).await;
+    for n in 1..=5 {
+        running.tell(n.into(), kit::confirmed(n, "ada@example.com")).await;
+        running.until_all("SENT", n.into()).await;
+        sink.until(|seen| seen.open == 0).await;
+    }
+    let tries: Vec<i64> = running.deliveries().await.into_iter().map(|(_, attempt, _)| attempt).collect();
+    assert_eq!(tries, [1; 5]);
+}
+
+#[tokio::test]
+async fn a_mail_whose_connection_broke_is_sent_again() {
     let sink = Sink::new(Mode::TakeAndClose);
     let running = Running::start(&kit::smtp(sink.address)).await;
     running.tell(1, kit::confirmed(1, "ada@example.com")).await;
@@ -63,7 +77,7 @@ async fn while_the_server_is_down_notices_wait_and_outlive_a_restart() {
     running.until(|all| all.first().is_some_and(|(state, attempt, _)| state == "PENDING" && *attempt > 3)).await;
     let folder = running.end().await;
     let sink = closed.open(Mode::Accept);
-    let running = Running::start_in(&config, folder).await;
+    let running = Running::start_in(&config, folder, 1).await;
     running.until_all("SENT", 1).await;
     assert_eq!(sink.until(|seen| !seen.mails.is_empty()).await.mails.len(), 1);
 }
@@ -132,5 +146,21 @@ async fn a_deaf_server_does_not_hold_up_what_is_heard() {
     }
     sink.until(|seen| seen.open == 3).await;
     assert_eq!(running.deliveries().await.len(), 40);
-    assert_eq!(sink.seen.borrow().most_open, 3, "workers are bounded");
+}
+
+/// The bound on mails in hand holds over all partitions together.
+#[tokio::test]
+async fn workers_are_bounded() {
+    let sink = Sink::new(Mode::TakeAndHang);
+    let mut config = kit::smtp(sink.address);
+    config.workers = NonZeroUsize::new(3).expect("not zero");
+    let running = Running::start_in(&config, Arc::new(tempfile::tempdir().expect("a folder")), 2).await;
+    let events: Vec<_> = (1..=20).map(|n| kit::confirmed(n, "ada@example.com")).collect();
+    for ledger in &running.ledgers {
+        kit::hear(ledger, &[kit::batch(1, &events)]).await;
+    }
+    sink.until(|seen| seen.mails.len() == 3).await;
+    sink.mode.send_replace(Mode::Accept);
+    let seen = sink.until(|seen| seen.mails.len() == 40).await;
+    assert_eq!(seen.most_open, 3);
 }
