@@ -100,12 +100,15 @@ impl<S: Service> Relay<S> {
 
     /// Until the stream is there, or there is no time left for it.
     async fn keep_stream(&self, stop: &CancellationToken) {
-        while let Err(error) = self.bus.keep_stream(&self.stream).await {
-            tracing::warn!(%error, "stream is not in shape, trying again");
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                () = stop.cancelled() => return,
+        let kept = async {
+            while let Err(error) = self.bus.keep_stream(&self.stream).await {
+                tracing::warn!(%error, "stream is not in shape, trying again");
+                tokio::time::sleep(PAUSE).await;
             }
+        };
+        tokio::select! {
+            () = kept => {}
+            () = stop.cancelled() => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Due rows: work that waits for the world. The queue is the table; memory holds a bounded window on it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -81,12 +81,17 @@ struct Window {
     behind: bool,
     /// When the first row in the table that is not yet due will be.
     next: Option<Timestamp>,
+    /// While a sweep reads: what commits changed meanwhile. What it reads of those may not be so any more.
+    touched: Option<HashSet<Bytes>>,
+    /// The next ticket.
+    tickets: u64,
 }
 
 #[derive(Debug)]
 enum Slot {
     Ready(Due),
-    InHand,
+    /// Taken under this ticket.
+    InHand(u64),
 }
 
 impl DueFeed {
@@ -110,11 +115,13 @@ impl DueFeed {
         for change in changes {
             match change {
                 DueChange::Set(due) if due.kind == self.kind => {
+                    window.touch(&due.key);
                     window.slots.remove(&due.key);
                     let fits = window.offer(due.clone(), now, self.capacity);
                     (offered, left) = (offered || fits, left || !fits);
                 }
                 DueChange::Done { kind, key } if *kind == self.kind => {
+                    window.touch(key);
                     window.slots.remove(key);
                 }
                 DueChange::Set(_) | DueChange::Done { .. } => {}
@@ -134,8 +141,11 @@ impl DueFeed {
         let mut window = self.window();
         window.behind = !whole;
         window.next = next;
+        let touched = window.touched.take().unwrap_or_default();
         for due in rows {
-            if !window.slots.contains_key(&due.key) {
+            if touched.contains(&due.key) {
+                window.behind = true;
+            } else if !window.slots.contains_key(&due.key) {
                 window.offer(due, now, self.capacity);
             }
         }
@@ -150,6 +160,7 @@ impl DueFeed {
             window.behind = true;
         }
         if window.behind && window.slots.len() * 2 <= self.capacity {
+            window.touched = Some(HashSet::new());
             return Sweep::Now { limit: self.capacity + window.slots.len() };
         }
         Sweep::At(window.next.filter(|_| !window.behind))
@@ -159,36 +170,40 @@ impl DueFeed {
         self.sweep.notified().await;
     }
 
-    /// Takes the next row that is due. It stays in hand until [`DueFeed::release`] or the commit that ends or moves it.
-    pub async fn take(&self) -> Due {
+    /// Takes the next row that is due, with a ticket. It stays in hand until [`DueFeed::release`] of that ticket, or the
+    /// commit that ends or moves it.
+    pub async fn take(&self) -> (Due, u64) {
         loop {
             let notified = self.ready.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if let Some(due) = self.try_take() {
-                return due;
+            if let Some(taken) = self.try_take() {
+                return taken;
             }
             notified.await;
         }
     }
 
-    fn try_take(&self) -> Option<Due> {
+    fn try_take(&self) -> Option<(Due, u64)> {
         let mut window = self.window();
         while let Some(key) = window.order.pop_front() {
+            let ticket = window.tickets;
             if let Some(slot) = window.slots.get_mut(&key)
                 && matches!(slot, Slot::Ready(_))
-                && let Slot::Ready(due) = std::mem::replace(slot, Slot::InHand)
+                && let Slot::Ready(due) = std::mem::replace(slot, Slot::InHand(ticket))
             {
-                return Some(due);
+                window.tickets += 1;
+                return Some((due, ticket));
             }
         }
         None
     }
 
     /// The row is no longer in hand; if it is still in the table it will be taken again.
-    pub fn release(&self, key: &Bytes) {
+    pub fn release(&self, key: &Bytes, ticket: u64) {
         let mut window = self.window();
-        if matches!(window.slots.get(key), Some(Slot::InHand)) {
+        // Under a later ticket it is in somebody else's hand by now.
+        if matches!(window.slots.get(key), Some(Slot::InHand(in_hand)) if *in_hand == ticket) {
             window.slots.remove(key);
             window.behind = true;
         }
@@ -198,6 +213,12 @@ impl DueFeed {
 }
 
 impl Window {
+    fn touch(&mut self, key: &Bytes) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(key.clone());
+        }
+    }
+
     /// False where the row stays in the table for a sweep.
     fn offer(&mut self, due: Due, now: Timestamp, capacity: usize) -> bool {
         if due.at > now {
@@ -241,11 +262,11 @@ mod tests {
     fn what_a_commit_makes_due_is_taken_at_once_and_only_once() {
         let feed = DueFeed::new("charge", 4);
         feed.committed(&[DueChange::Set(due(1, 5)), DueChange::Set(due(2, 5))], at(5));
-        assert_eq!(feed.try_take().map(|d| d.key[0]), Some(1));
-        assert_eq!(feed.try_take().map(|d| d.key[0]), Some(2));
-        assert_eq!(feed.try_take(), None);
+        assert_eq!(feed.try_take().map(|(d, _)| d.key[0]), Some(1));
+        assert_eq!(feed.try_take().map(|(d, _)| d.key[0]), Some(2));
+        assert_eq!(feed.try_take().map(|(d, _)| d), None);
         feed.swept(vec![due(1, 5)], None, true, at(6));
-        assert_eq!(feed.try_take(), None, "it is in hand");
+        assert_eq!(feed.try_take().map(|(d, _)| d), None, "it is in hand");
     }
 
     #[test]
@@ -253,7 +274,7 @@ mod tests {
         let feed = DueFeed::new("charge", 4);
         feed.committed(&[DueChange::Set(due(1, 5))], at(5));
         feed.committed(&[DueChange::Done { kind: "charge", key: Bytes::from(vec![1]) }], at(6));
-        assert_eq!(feed.try_take(), None);
+        assert_eq!(feed.try_take().map(|(d, _)| d), None);
     }
 
     #[test]
@@ -261,7 +282,7 @@ mod tests {
         let feed = DueFeed::new("charge", 1);
         feed.swept(vec![], None, true, at(0));
         feed.committed(&[DueChange::Set(due(1, 5)), DueChange::Set(due(2, 5))], at(5));
-        let first = feed.try_take().expect("fits");
+        let (first, _) = feed.try_take().expect("fits");
         assert_eq!(feed.wants(at(5)), Sweep::At(None), "the window is full");
         feed.committed(&[DueChange::Done { kind: "charge", key: first.key }], at(6));
         assert_eq!(feed.wants(at(6)), Sweep::Now { limit: 1 });
@@ -280,10 +301,24 @@ mod tests {
     fn a_row_that_is_moved_while_in_hand_can_be_taken_again() {
         let feed = DueFeed::new("charge", 4);
         feed.committed(&[DueChange::Set(due(1, 5))], at(5));
-        let taken = feed.try_take().expect("due");
-        feed.committed(&[DueChange::Set(Due { attempt: 2, ..due(1, 6) })], at(6));
-        assert_eq!(feed.try_take().map(|d| d.attempt), Some(2));
-        feed.release(&taken.key);
+        let (taken, ticket) = feed.try_take().expect("due");
+        feed.committed(&[DueChange::Set(due(1, 6))], at(6));
+        let (again, later) = feed.try_take().expect("moved");
+        feed.swept(vec![], None, true, at(6));
+        feed.release(&taken.key, ticket);
+        assert_eq!(feed.wants(at(6)), Sweep::At(None), "the later try is still in hand");
+        feed.release(&again.key, later);
         assert_eq!(feed.wants(at(6)), Sweep::Now { limit: 4 });
+    }
+
+    #[test]
+    fn what_a_commit_changes_while_a_sweep_reads_is_read_again() {
+        let feed = DueFeed::new("charge", 4);
+        assert_eq!(feed.wants(at(5)), Sweep::Now { limit: 4 });
+        feed.committed(&[DueChange::Done { kind: "charge", key: due(1, 5).key }], at(5));
+        feed.swept(vec![due(1, 5), due(2, 5)], None, true, at(5));
+        assert_eq!(feed.try_take().map(|(d, _)| d.key[0]), Some(2));
+        assert_eq!(feed.try_take().map(|(d, _)| d), None, "it had ended");
+        assert_eq!(feed.wants(at(5)), Sweep::Now { limit: 5 });
     }
 }

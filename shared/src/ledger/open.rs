@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use spillway_proto::Incarnation;
 use spillway_proto::time::{self, Timestamp};
@@ -47,8 +48,15 @@ impl<S: Service> Ledger<S> {
         let (jobs, waiting) = mpsc::channel(spec.limits.queue);
         let service = Arc::new(service);
         let gone = shared.gone.clone();
-        let writer =
-            Writer { connection, service: service.clone(), shared: shared.clone(), memory, jobs: waiting, last: at };
+        let writer = Writer {
+            connection,
+            service: service.clone(),
+            shared: shared.clone(),
+            memory,
+            jobs: waiting,
+            last: at,
+            before: None,
+        };
         std::thread::Builder::new()
             .name(spec.id.name())
             .spawn(move || {
@@ -107,10 +115,17 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     // A commit is on disk before anybody is told: NORMAL loses commits in a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    plan_once(&connection)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     // Negative is KiB.
     connection.pragma_update(None, "cache_size", -16384)?;
     Ok(connection)
+}
+
+/// A statement is planned once, not again for every new value of its parameters.
+pub(super) fn plan_once(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Brings the schema up to date, takes the lease, and loads what the writer remembers.

@@ -50,6 +50,7 @@ fn open(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
+    super::open::plan_once(&connection)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Incarnation, LedgerId, Partition};
@@ -48,11 +49,19 @@ pub struct Limits {
     pub commit_inputs: usize,
     /// Connections that answer queries.
     pub readers: usize,
+    /// A commit begins this long after the one before it began, if that one was large: what comes meanwhile then goes
+    /// into one commit and one message. After a small one nothing waits.
+    pub gather: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { queue: 8192, commit_inputs: 4096, readers: 4 }
+        Limits {
+            queue: 8192,
+            commit_inputs: 4096,
+            readers: 4,
+            gather: Duration::from_millis(std::env::var("GATHER").ok().and_then(|v| v.parse().ok()).unwrap_or(0)),
+        }
     }
 }
 

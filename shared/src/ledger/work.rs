@@ -32,7 +32,7 @@ impl<S: Service> Ledger<S> {
         let in_hand = TaskTracker::new();
         let take = async {
             while let Ok(permit) = permits.clone().acquire_owned().await {
-                let due = feed.take().await;
+                let (due, ticket) = feed.take().await;
                 let (ledger, feed, work) = (self.clone(), feed.clone(), work.clone());
                 in_hand.spawn(async move {
                     let key = due.key.clone();
@@ -42,7 +42,7 @@ impl<S: Service> Ledger<S> {
                         tracing::warn!(kind, %error, "result of due work was not taken, trying again");
                         tokio::time::sleep(NOT_TAKEN_PAUSE).await;
                     }
-                    feed.release(&key);
+                    feed.release(&key, ticket);
                 });
             }
         };

@@ -1,6 +1,7 @@
 //! The writer: a thread that commits whatever waits, all of it in one transaction, over and over.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rusqlite::Connection;
 use spillway_proto::time::Timestamp;
@@ -13,6 +14,9 @@ use super::job::Job;
 use super::service::{Cause, Service};
 use super::spec;
 
+/// A commit of so many inputs is large: there is load, and the next may gather for a moment.
+const LARGE_COMMIT: usize = 16;
+
 /// A busy database is tried so often before the inputs are refused.
 const BUSY_TRIES: usize = 5;
 
@@ -23,18 +27,32 @@ pub(super) struct Writer<S: Service> {
     pub memory: Memory,
     pub jobs: mpsc::Receiver<Job<S>>,
     pub last: Timestamp,
+    /// When the last commit began, and how many inputs it had.
+    pub before: Option<(Instant, usize)>,
 }
 
 impl<S: Service> Writer<S> {
     /// Until every handle is gone, or the database cannot be trusted any more.
     pub fn run(mut self) {
         while let Some(first) = self.jobs.blocking_recv() {
+            self.pace();
             let group = self.gather(first);
+            let inputs: usize = group.iter().map(Job::weight).sum();
+            self.before = Some((Instant::now(), inputs));
             if let Err(broken) = self.commit(group) {
                 tracing::error!(ledger = %self.shared.identity.id, error = %broken, "ledger is broken, stopping");
                 self.shared.fail(broken);
                 return;
             }
+        }
+    }
+
+    /// After a large commit, lets the next one grow: many small commits cost every ledger behind this one.
+    fn pace(&self) {
+        if let Some((began, inputs)) = self.before
+            && inputs >= LARGE_COMMIT
+        {
+            std::thread::sleep(self.shared.limits.gather.saturating_sub(began.elapsed()));
         }
     }
 
