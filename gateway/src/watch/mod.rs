@@ -2,6 +2,7 @@
 //! whatever is lost, late, or at another gateway.
 
 mod hints;
+mod patience;
 mod stream;
 
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::config::WatchConfig;
 use crate::reading::Reading;
 use crate::refusal::jitter;
 use crate::{caller, validate};
+
+use patience::Patience;
+use stream::Terms;
 
 pub use hints::Hints;
 pub use stream::Watch;
@@ -64,13 +68,14 @@ impl Watches {
         // Before the first look: what changes after it is hinted at.
         let wake = self.hints.of(order_id);
         let age = Duration::from_millis(self.config.max_age_ms.get()).mul_f64(rand::random_range(0.9..=1.1));
-        let mut watch = Watch::new(reading.clone(), order_id, request.cursor, wake, place);
-        watch.until = tokio::time::Instant::now() + age;
-        watch.patience = Duration::from_millis(self.config.patience_ms.get());
-        watch.draining = self.draining.clone();
-        watch.caller = caller::of_call(extensions, reading.call_timeout);
+        let terms = Terms {
+            caller: caller::of_call(extensions, reading.call_timeout),
+            draining: self.draining.clone(),
+            until: tokio::time::Instant::now() + age,
+            patience: Patience::new(Duration::from_millis(self.config.patience_ms.get())),
+        };
+        let mut watch = Watch::new(reading.clone(), (order_id, request.cursor), wake, place, terms);
         watch.look_first().await?;
-        watch.caller.time_left = reading.call_timeout;
         Ok(watch)
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use super::hints::Wake;
+use super::patience::Patience;
 use crate::reading::{Found, Reading};
 use crate::refusal::jitter;
 
@@ -26,10 +27,6 @@ const EVENTS: i32 = 50;
 /// Without a hint, orders is asked again after this many milliseconds: spread, so that watches that began together do
 /// not ask together, and never more than 2 s.
 const ASK_AGAIN_MS: std::ops::RangeInclusive<u64> = 1_500..=2_000;
-
-/// Where orders does not answer, it is asked again after this long at first, and after twice as long each time, as far
-/// as [`ASK_AGAIN_MS`].
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client is to come back at once: the least that `grpc-retry-pushback-ms` can say.
 const AT_ONCE: Duration = Duration::from_millis(1);
@@ -48,31 +45,29 @@ pub struct Watch {
     /// The order has later events than those in `ready`.
     is_behind: bool,
     is_over: bool,
-    /// Orders has not answered since.
-    silent: Option<Silence>,
-    pub(super) caller: Caller,
-    pub(super) draining: CancellationToken,
-    /// Then the client is to watch anew, perhaps at another gateway.
-    pub(super) until: Instant,
-    /// How long orders may be silent.
-    pub(super) patience: Duration,
+    terms: Terms,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Silence {
-    since: Instant,
-    pause: Duration,
+/// How long it lasts, at most.
+pub(super) struct Terms {
+    /// As whom orders is asked.
+    pub caller: Caller,
+    /// Cancelled when it is to end: the gateway stops.
+    pub draining: CancellationToken,
+    /// Then the client is to watch anew, perhaps at another gateway.
+    pub until: Instant,
+    /// With orders that does not answer.
+    pub patience: Patience,
 }
 
 impl Watch {
     pub(super) fn new(
         reading: Reading,
-        order_id: OrderId,
-        cursor: i64,
+        (order_id, cursor): (OrderId, i64),
         wake: Wake,
         place: OwnedSemaphorePermit,
+        terms: Terms,
     ) -> Watch {
-        let caller = Caller::background(reading.call_timeout);
         Watch {
             reading,
             order_id,
@@ -83,11 +78,7 @@ impl Watch {
             is_shown_accepted: false,
             is_behind: false,
             is_over: false,
-            silent: None,
-            caller,
-            draining: CancellationToken::new(),
-            until: Instant::now(),
-            patience: Duration::ZERO,
+            terms,
         }
     }
 
@@ -116,7 +107,7 @@ impl Watch {
 
     /// Waits until there may be something new, and looks.
     async fn step(&mut self) -> Result<(), Status> {
-        let (draining, until) = (self.draining.clone(), self.until);
+        let (draining, until) = (self.terms.draining.clone(), self.terms.until);
         let interrupted = tokio::select! {
             looked = self.wait_and_look() => return looked,
             () = draining.cancelled() => "this server is stopping",
@@ -129,7 +120,7 @@ impl Watch {
 
     async fn wait_and_look(&mut self) -> Result<(), Status> {
         if !self.is_behind {
-            let pause = self.silent.map_or_else(|| jitter(ASK_AGAIN_MS), |silent| silent.pause);
+            let pause = self.terms.patience.pause().unwrap_or_else(|| jitter(ASK_AGAIN_MS));
             tokio::select! {
                 () = self.wake.hinted() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -137,24 +128,17 @@ impl Watch {
         }
         match self.look().await {
             Ok(found) => {
-                self.silent = None;
+                self.terms.patience.answered();
                 self.take(found);
                 Ok(())
             }
-            Err(status) if status.code() == Code::Unavailable => self.bear(status),
+            Err(status) if status.code() == Code::Unavailable && self.terms.patience.bears(Instant::now()) => Ok(()),
             Err(status) => Err(status),
         }
     }
 
-    /// Bears with orders that does not answer, as long as patience lasts.
-    fn bear(&mut self, status: Status) -> Result<(), Status> {
-        let silent = self.silent.get_or_insert(Silence { since: Instant::now(), pause: FIRST_PAUSE / 2 });
-        silent.pause = (silent.pause * 2).min(Duration::from_millis(*ASK_AGAIN_MS.end()));
-        if silent.since.elapsed() >= self.patience { Err(status) } else { Ok(()) }
-    }
-
     async fn look(&self) -> Result<Found, Status> {
-        self.reading.find(&self.caller, self.order_id, self.cursor, EVENTS).await
+        self.reading.find(&self.terms.caller, self.order_id, self.cursor, EVENTS).await
     }
 
     /// The first look: what is wrong with the request itself is told at once.
@@ -169,6 +153,8 @@ impl Watch {
             return Err(CallError::invalid("cursor", rule).into());
         }
         self.take(found);
+        // From now on nobody waits for a single answer.
+        self.terms.caller.time_left = self.reading.call_timeout;
         Ok(())
     }
 
