@@ -9,7 +9,7 @@ use spillway_proto::pb::orders as api;
 use spillway_proto::{Event, EventKind, Ledger as Source, envelope};
 use spillway_shared::ledger::Batch;
 
-use super::kit::{Bench, Told, at, captured, declined, held, order_id, placed, raw, refused};
+use super::kit::{Bench, Told, at, captured, declined, held, order_id, placed, raw, refunded, refused};
 use super::laws::{Shuffle, Story, shuffle, stories, tell};
 
 /// An order as it is shown, with its events but not which version each of them made.
@@ -146,6 +146,8 @@ async fn the_earliest_event_of_an_order_sets_its_deadline() {
     bench.hear(&[(0, 5, held())]).await;
     assert_eq!(bench.number("select deadline_us from orders").await, deadline(5));
     bench.hear(&[(0, 0, placed("ann", ""))]).await;
+    assert_eq!(bench.number("select deadline_us from orders").await, deadline(0));
+    bench.hear(&[(0, 20, refunded("r1", 1))]).await;
     assert_eq!(bench.number("select deadline_us from orders").await, deadline(0));
 }
 
