@@ -2,8 +2,17 @@
 //!
 //! An order whose stock is held is charged. The intent is committed before the call; no answer means *unknown*, which
 //! is a state of its own, asked about under the same key, then by lookup, until it is known; what no rule can settle
-//! is parked for a human. `domain/` decides, `worker` calls, `provider/` speaks HTTP, `breaker` stops the calls to a
-//! sick provider.
+//! is parked for a human.
+//!
+//! | what happens | where it is decided |
+//! | --- | --- |
+//! | the stock of an order is held | [`domain::stock_held`] |
+//! | an order is rejected or cancelled | [`domain::order_ended`] |
+//! | the provider answers for a charge, or does not | [`domain::charge_answered`] |
+//! | the provider answers for a refund, or does not | [`domain::refund_answered`] |
+//!
+//! `worker` calls, `provider/` speaks HTTP, `breaker` stops the calls to a sick provider. What clients ask to be
+//! refunded is absent here.
 
 pub mod breaker;
 pub mod config;

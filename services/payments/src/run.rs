@@ -35,7 +35,6 @@ pub async fn run(config: PaymentsConfig, place: Place) -> Result<(), StartError>
         place.attach(&ledger, Routes::default());
         work_off(&place, &ledger, share, &worker);
     }
-    place.check(place.jetstream_check());
     Ok(())
 }
 

@@ -142,7 +142,6 @@ fn apply(decision: Decision, input: &Input, order: OrderId, book: &mut Book, say
     }
     if let Some(payment) = decision.payment {
         book.put(payment);
-        says.changed(*order.as_bytes());
     }
     let key = || Bytes::copy_from_slice(order.as_bytes());
     for step in decision.due {

@@ -52,7 +52,7 @@ pub fn charge_answered(payment: &Payment, answered: &Answered, at: Timestamp, po
             declined(payment, answered, (provider_reference, code, true), at)
         }
         Outcome::Pending { provider_reference } => pending(payment, answered, provider_reference, at, policy),
-        Outcome::Rejected { .. } if answered.step == Step::Send => rejected(payment, answered, at),
+        Outcome::Rejected { .. } if answered.step == Step::Send => rejected(payment, answered, at, policy),
         Outcome::Several => several(payment, at),
         Outcome::Absent => absent(payment, answered, at, policy),
         Outcome::Rejected { .. }
@@ -121,18 +121,12 @@ fn pending(payment: &Payment, answered: &Answered, name: &str, at: Timestamp, po
     }
 }
 
-/// Our request is at fault: trying it again helps nobody. Whether an earlier call was carried out is looked up.
-fn rejected(payment: &Payment, answered: &Answered, at: Timestamp) -> Decision {
+/// Our request is at fault: trying it again helps nobody. Whether an earlier call was carried out is looked up, also
+/// where none is known of: its process may have ended before it could tell.
+fn rejected(payment: &Payment, answered: &Answered, at: Timestamp, policy: &Policy) -> Decision {
     match Standing::of(payment) {
-        Standing::Open if payment.sent.is_some() => {
-            let parked = payment.parked(Reason::Rejected, at);
-            let due = waiting::look_up_now(&parked, answered, at);
-            Decision { payment: Some(parked), say: None, due }
-        }
-        Standing::Open if payment.ended.is_some() => {
-            Decision::to(payment.in_state(State::Cancelled, at)).then(DueStep::Done(Purpose::Charge))
-        }
-        Standing::Open => Decision::to(payment.parked(Reason::Rejected, at)).then(DueStep::Done(Purpose::Charge)),
+        Standing::Open if payment.ended.is_some() => waiting::unanswered(payment, answered, at, policy),
+        Standing::Open => waiting::park_and_look_up(payment, answered, Reason::Rejected, at),
         Standing::Rechecked | Standing::Refused | Standing::Settled => Decision::nothing(),
     }
 }

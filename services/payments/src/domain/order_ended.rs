@@ -23,11 +23,12 @@ pub fn order_ended(payment: Option<&Payment>, event: &OrderEnded, at: Timestamp,
         return Decision::to(tombstone(event, at));
     };
     match payment.state {
+        // A call in hand has its answer by then, and nothing is left to be looked up.
         State::Charging | State::Unknown | State::Pending if payment.ended.is_none() => {
-            settle(payment, event, at, policy)
+            settle(payment, event, after(at, policy.call_timeout), at)
         }
         State::Captured => give_back(payment, &event.traceparent, at, policy),
-        State::Parked if payment.ended.is_none() => end_parked(payment, at),
+        State::Parked if payment.ended.is_none() => end_parked(payment, event, at, policy),
         State::Charging
         | State::Unknown
         | State::Pending
@@ -59,23 +60,23 @@ fn tombstone(event: &OrderEnded, at: Timestamp) -> Payment {
     }
 }
 
-fn settle(payment: &Payment, event: &OrderEnded, at: Timestamp, policy: &Policy) -> Decision {
+/// Looks up what became of the charge.
+fn settle(payment: &Payment, event: &OrderEnded, when: Timestamp, at: Timestamp) -> Decision {
     let ended = Payment { ended: Some(at), updated: at, ..payment.clone() };
     let task = Task::charge(&ended, &event.traceparent, Step::LookUp);
-    // A call in hand has its answer by then, and nothing is left to be looked up.
-    let set = task.map(|task| DueStep::Set { task, at: after(at, policy.call_timeout), tries: 1 });
+    let set = task.map(|task| DueStep::Set { task, at: when, tries: 1 });
     set.into_iter().fold(Decision::to(ended), Decision::then)
 }
 
-fn end_parked(payment: &Payment, at: Timestamp) -> Decision {
+fn end_parked(payment: &Payment, event: &OrderEnded, at: Timestamp, policy: &Policy) -> Decision {
     let ended = Payment { ended: Some(at), updated: at, ..payment.clone() };
     match payment.reason {
         // The provider has nothing of it. What may still be due goes on: it looks once more.
         Some(Reason::Absent) => Decision::to(ended.in_state(State::Cancelled, at)),
-        Some(Reason::Rejected) if payment.sent.is_none() => Decision::to(ended.in_state(State::Cancelled, at)),
+        // Once nothing can be under way any more, a lookup tells.
+        Some(Reason::Rejected) => settle(payment, event, after(at, policy.in_flight), at),
         Some(
-            Reason::Rejected
-            | Reason::WrongAmount
+            Reason::WrongAmount
             | Reason::Several
             | Reason::RefundWrongAmount
             | Reason::RefundRejected

@@ -112,14 +112,7 @@ fn park(payment: &Payment, reason: Reason, at: Timestamp) -> Decision {
 
 fn rejected(payment: &Payment, answered: &Answered, at: Timestamp) -> Decision {
     match Standing::of(payment) {
-        Standing::Open => {
-            let parked = payment.parked(Reason::RefundRejected, at);
-            let due = match payment.sent {
-                Some(_) => waiting::look_up_now(&parked, answered, at),
-                None => vec![DueStep::Done(Purpose::Compensate)],
-            };
-            Decision { payment: Some(parked), say: None, due }
-        }
+        Standing::Open => waiting::park_and_look_up(payment, answered, Reason::RefundRejected, at),
         Standing::Rechecked | Standing::Settled => Decision::nothing(),
     }
 }

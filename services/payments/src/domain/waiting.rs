@@ -109,9 +109,11 @@ pub fn due_again(payment: Option<&Payment>, purpose: Purpose, at: Timestamp, pol
     task.map_or(DueStep::Done(purpose), |task| DueStep::Set { task, at: when, tries: 1 })
 }
 
-/// A lookup of what is parked and may yet be found, at once.
-pub(super) fn look_up_now(payment: &Payment, answered: &Answered, at: Timestamp) -> Vec<DueStep> {
-    again(payment, answered, Step::LookUp, at, 1)
+/// What helps nobody to be tried again is looked up, at once and later.
+pub(super) fn park_and_look_up(payment: &Payment, answered: &Answered, reason: Reason, at: Timestamp) -> Decision {
+    let parked = payment.parked(reason, at);
+    let due = again(&parked, answered, Step::LookUp, at, 1);
+    Decision { payment: Some(parked), say: None, due }
 }
 
 /// Every call so far was answered with "not carried out", or none was made; only a process that ended in the middle of

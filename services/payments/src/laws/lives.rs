@@ -31,6 +31,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => (1u16..400).prop_map(Fate::Late),
         2 => Just(Fate::Unavailable),
         1 => (1u8..100).prop_map(Fate::Throttled),
+        1 => Just(Fate::Rejected),
         2 => Just(Fate::ErrorKept),
         1 => Just(Fate::BreakerOpen),
         2 => Just(Fate::Killed),
@@ -119,7 +120,8 @@ fn check_end(world: &World, temper: Temper, acts: &[Act]) {
             Some(Reason::WrongAmount) => assert_eq!(temper, Temper::CapturesMore),
             // Nothing of it is there, and it was looked for three times.
             Some(Reason::Absent) => assert_eq!((charges, is_ended), (0, false)),
-            Some(Reason::RefundAbsent) => assert_eq!(refunds, 0),
+            Some(Reason::Rejected) => assert_eq!(charges, 0),
+            Some(Reason::RefundAbsent | Reason::RefundRejected) => assert_eq!(refunds, 0),
             other => panic!("parked for {other:?}"),
         },
         State::Charging | State::Unknown | State::Pending | State::Compensating => {
@@ -137,8 +139,9 @@ proptest! {
     ) {
         let world = live(temper, lag_s, &acts);
         check_end(&world, temper, &acts);
-        let is_parked = world.state() == Some(State::Parked);
-        prop_assert!(!is_parked || temper == Temper::CapturesMore, "parked within the key's window: {:?}", world.payment);
+        let reason = world.payment.as_ref().and_then(|payment| payment.reason);
+        let is_lost = matches!(reason, Some(Reason::Absent | Reason::RefundAbsent));
+        prop_assert!(!is_lost, "parked within the key's window: {:?}", world.payment);
     }
 
     #[test]

@@ -45,8 +45,7 @@ fn is_reachable(payment: &Payment) -> bool {
         State::Cancelled | State::Compensating | State::Refunded => is_over,
         State::Parked => match payment.reason {
             Some(Reason::Absent) => was_sent && !is_over,
-            Some(Reason::Rejected) => was_sent || !is_over,
-            Some(Reason::WrongAmount | Reason::Several) => true,
+            Some(Reason::Rejected | Reason::WrongAmount | Reason::Several) => true,
             Some(_of_the_refund) => is_over,
             None => false,
         },
@@ -215,6 +214,36 @@ fn money_is_conserved_at_every_step_and_every_move_is_said_once() {
             }
         }
     });
+}
+
+#[test]
+fn only_the_right_amount_in_the_right_currency_is_taken_for_the_money() {
+    for_every_pair(|before, input, _, after| {
+        let has_moved = (before.captured_minor, before.refunded_minor) != (after.captured_minor, after.refunded_minor);
+        let Input::Answered(answered) = input else {
+            assert!(!has_moved, "{before:?} {input:?}");
+            return;
+        };
+        let is_right = matches!(&answered.outcome, Outcome::Approved(receipt)
+            if receipt.minor == TOTAL && receipt.currency == "EUR");
+        assert!(is_right || !has_moved, "{before:?} {input:?}");
+    });
+}
+
+#[test]
+fn absent_is_concluded_only_after_the_longest_in_flight_time() {
+    let concluded = std::cell::Cell::new(0);
+    for_every_pair(|before, input, _, after| {
+        let Input::Answered(Answered { outcome: Outcome::Absent, called, task, .. }) = input else { return };
+        if !is_open(before, task.purpose) || is_open(after, task.purpose) {
+            return;
+        }
+        let last =
+            before.sent.max(before.ended.filter(|_| task.purpose == Purpose::Charge)).expect("something was out");
+        assert!(called.duration_since(last) >= POLICY.in_flight.try_into().expect("short"), "{before:?} {input:?}");
+        concluded.set(concluded.get() + 1);
+    });
+    assert!(concluded.get() > 0, "none was concluded at all");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub enum Fate {
     Unavailable,
     /// Not carried out, and said so: not before so many seconds.
     Throttled(u8),
+    /// Not carried out: our request is called invalid.
+    Rejected,
     /// Carried out, and answered with an error that is kept for the key.
     ErrorKept,
     /// No call is made.
@@ -168,6 +170,7 @@ impl World {
             Fate::Unavailable => Outcome::Unavailable,
             Fate::Throttled(after) => Outcome::Throttled { after: Duration::from_secs(after.into()) },
             Fate::RequestLost => Outcome::Unknown,
+            Fate::Rejected => Outcome::Rejected { code: "bad".to_owned() },
             Fate::Late(by) => {
                 let by = Duration::from_secs(u64::from(by).min(POLICY.in_flight.as_secs() / 2));
                 self.carry_out(task, later(self.now, by), false);
@@ -209,10 +212,13 @@ impl World {
             Fate::Answered => {}
             Fate::BreakerOpen => return Outcome::BreakerOpen { until: later(self.now, Duration::from_secs(30)) },
             Fate::Throttled(after) => return Outcome::Throttled { after: Duration::from_secs(after.into()) },
-            Fate::AnswerLost | Fate::RequestLost | Fate::Late(_) | Fate::Unavailable | Fate::ErrorKept => {
-                return Outcome::Unavailable;
-            }
-            Fate::Killed => return Outcome::Unavailable,
+            Fate::AnswerLost
+            | Fate::RequestLost
+            | Fate::Late(_)
+            | Fate::Unavailable
+            | Fate::Rejected
+            | Fate::ErrorKept
+            | Fate::Killed => return Outcome::Unavailable,
         }
         let all = self.objects.get(&task.key().text).map_or(&[][..], Vec::as_slice);
         let visible: Vec<&Object> = all.iter().filter(|object| later(object.since, self.lag) <= self.now).collect();
