@@ -75,7 +75,16 @@ async fn the_configuration_is_checked_printed_and_described() {
     };
     let (code, out, err) = run(vec!["config", "print"]).await;
     assert!(code == 0 && out.contains("127.0.0.1:50051"), "{out}{err}");
-    let wrong = vec!["--set", "partitions=0", "--set", "gatewy.grpc.listen=x", "--set", "drain_timeout_s=soon", "config", "check"];
+    let wrong = vec![
+        "--set",
+        "partitions=0",
+        "--set",
+        "gatewy.grpc.listen=x",
+        "--set",
+        "drain_timeout_s=soon",
+        "config",
+        "check",
+    ];
     let (code, out, err) = run(wrong).await;
     assert_eq!(code, 2, "{out}{err}");
     for key in ["partitions", "gatewy", "drain_timeout_s"] {
@@ -98,7 +107,19 @@ async fn load_counts_what_became_of_its_orders_and_doctor_looks_at_what_runs() {
     let report = json(&out);
     assert_eq!((report["sent"].as_u64(), report["still_open"].as_u64()), (Some(200), Some(0)), "{report}");
     assert_eq!(report["confirmed"], 200);
-    let open = ["load", "--rate", "100", "--count", "100", "--follow", "watch", "--payment-method", "pm_declined", "--output", "json"];
+    let open = [
+        "load",
+        "--rate",
+        "100",
+        "--count",
+        "100",
+        "--follow",
+        "watch",
+        "--payment-method",
+        "pm_declined",
+        "--output",
+        "json",
+    ];
     let (code, out, err) = system.verb(&open).await;
     assert_eq!(code, 0, "{out}{err}");
     assert_eq!((json(&out)["rejected"].as_u64(), json(&out)["confirmed"].as_u64()), (Some(100), Some(0)));
@@ -113,9 +134,11 @@ async fn load_counts_what_became_of_its_orders_and_doctor_looks_at_what_runs() {
     let (code, out, err) = system.verb(&flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!(code, 0, "{out}{err}");
     for role in roles {
-        let ready = json(&out).as_array().expect("findings").iter().any(|finding| {
-            finding["what"] == format!("role {role}") && finding["verdict"] == "ok"
-        });
+        let ready = json(&out)
+            .as_array()
+            .expect("findings")
+            .iter()
+            .any(|finding| finding["what"] == format!("role {role}") && finding["verdict"] == "ok");
         assert!(ready, "{role} in {out}");
     }
 }

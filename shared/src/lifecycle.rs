@@ -93,14 +93,12 @@ impl Life {
     }
 
     /// Runs a task of a stage. One that fails or panics ends the role.
-    pub fn task<E: std::fmt::Display>(
+    pub fn task<E: std::fmt::Display + Send + 'static>(
         &self,
         stage: Stage,
         name: impl Into<String>,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
-    ) where
-        E: Send + 'static,
-    {
+    ) {
         let (name, life) = (name.into(), self.clone());
         self.note(&name, 1);
         self.stage(stage).1.spawn(async move {

@@ -67,8 +67,7 @@ impl System {
         for line in body.lines() {
             let entry: Value = serde_json::from_str(line).expect("a line of JSON");
             if entry["effect"] == true && entry["kind"] == "charge" {
-                let reference = entry["reference"].as_str().expect("a reference");
-                let reference = reference.split(':').next().unwrap_or(reference).to_owned();
+                let reference = entry["reference"].as_str().expect("a reference").to_owned();
                 charges.entry(reference).or_default().push(entry["amount"].as_i64().expect("an amount"));
             }
         }

@@ -63,14 +63,15 @@ impl<P: Provider> Worker<P> {
 
     async fn ask(&self, task: &Task, step: Step, key: &Key) -> Outcome {
         let (key, minor, currency) = (key.text.as_str(), task.amount.minor, task.amount.currency.code());
+        let reference = &task.order.to_string();
         match (task.purpose, step) {
             (Purpose::Charge, Step::Send) => {
-                self.provider.charge(Charge { key, minor, currency, payment_method: &task.source }).await
+                self.provider.charge(Charge { key, reference, minor, currency, payment_method: &task.source }).await
             }
             (Purpose::Compensate, Step::Send) => {
                 self.provider.refund(Refund { key, minor, currency, charge: &task.source }).await
             }
-            (Purpose::Charge, Step::LookUp) => self.provider.look_up_charge(key).await,
+            (Purpose::Charge, Step::LookUp) => self.provider.look_up_charge(reference).await,
             (Purpose::Compensate, Step::LookUp) => self.provider.look_up_refund(key).await,
         }
     }

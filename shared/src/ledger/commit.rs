@@ -24,6 +24,9 @@ pub(super) struct Position {
     event: usize,
 }
 
+/// The answer to each input, by its place.
+type Answers<S> = Vec<(Position, <S as Service>::Answer)>;
+
 /// Why a commit did not come about. Everything was rolled back.
 pub(super) enum Fault {
     /// This input panics.
@@ -181,11 +184,7 @@ impl<S: Service> Attempt<'_, S> {
         false
     }
 
-    fn decide(
-        &self,
-        tx: &Tx<'_>,
-        inputs: &[(Position, &S::Input)],
-    ) -> Result<(Says, Vec<(Position, S::Answer)>), Fault> {
+    fn decide(&self, tx: &Tx<'_>, inputs: &[(Position, &S::Input)]) -> Result<(Says, Answers<S>), Fault> {
         let mut says = Says::new(self.identity.id.ledger, self.at);
         let mut answers = Vec::with_capacity(inputs.len());
         if inputs.is_empty() {

@@ -56,12 +56,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            queue: 8192,
-            commit_inputs: 4096,
-            readers: 4,
-            gather: Duration::from_millis(std::env::var("GATHER").ok().and_then(|v| v.parse().ok()).unwrap_or(0)),
-        }
+        Limits { queue: 8192, commit_inputs: 4096, readers: 4, gather: Duration::from_millis(12) }
     }
 }
 

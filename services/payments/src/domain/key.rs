@@ -30,7 +30,7 @@ impl Purpose {
     }
 }
 
-/// A key, which is also our reference at the provider.
+/// A key: of a refund it is our reference at the provider as well, a charge goes by its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// `<order id>:charge:<attempt>` or `<order id>:compensate/<charge id>:1`: letters, digits, `-`, `:` and `/`.

@@ -68,7 +68,7 @@ impl Task {
         (amount.minor > 0).then_some(Task { purpose: Purpose::Compensate, amount, source, ..charge })
     }
 
-    /// The key under which it is carried out, and our reference.
+    /// The key under which it is carried out.
     pub fn key(&self) -> Key {
         match self.purpose {
             Purpose::Charge => Key::charge(self.order, self.attempt),

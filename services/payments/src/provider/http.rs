@@ -77,7 +77,7 @@ impl HttpProvider {
         Ok(HttpProvider { client, charges: path("/v1/charges")?, refunds: path("/v1/refunds")?, token })
     }
 
-    async fn send(&self, to: &Uri, key: &str, body: Bytes) -> Outcome {
+    async fn send(&self, to: &Uri, key: &str, reference: &str, body: Bytes) -> Outcome {
         let Ok(key_header) = HeaderValue::from_str(key) else {
             return Outcome::Rejected { code: "key".to_owned() };
         };
@@ -86,7 +86,7 @@ impl HttpProvider {
             .header(IDEMPOTENCY_KEY, key_header)
             .body(Full::new(body));
         match self.exchange(request).await {
-            Ok(answer) => wire::sent(&answer, key),
+            Ok(answer) => wire::sent(&answer, reference),
             Err(NoAnswer::NotSent) => Outcome::Unavailable,
             Err(NoAnswer::Lost) => Outcome::Unknown,
         }
@@ -130,11 +130,11 @@ impl HttpProvider {
 
 impl Provider for HttpProvider {
     async fn charge(&self, charge: Charge<'_>) -> Outcome {
-        self.send(&self.charges, charge.key, wire::charge(charge)).await
+        self.send(&self.charges, charge.key, charge.reference, wire::charge(charge)).await
     }
 
     async fn refund(&self, refund: Refund<'_>) -> Outcome {
-        self.send(&self.refunds, refund.key, wire::refund(refund)).await
+        self.send(&self.refunds, refund.key, refund.key, wire::refund(refund)).await
     }
 
     async fn look_up_charge(&self, reference: &str) -> Outcome {

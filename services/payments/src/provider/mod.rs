@@ -15,8 +15,10 @@ pub use http::{HttpProvider, ProviderError};
 /// What is to be charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge<'a> {
-    /// The idempotency key, which is our reference as well.
+    /// The idempotency key.
     pub key: &'a str,
+    /// Our reference, the order: a lookup shows every charge that the order ever had, under whatever key.
+    pub reference: &'a str,
     pub minor: i64,
     /// ISO 4217.
     pub currency: &'a str,

@@ -25,8 +25,8 @@ pub(super) fn charge(charge: Charge<'_>) -> Bytes {
         currency: &'a str,
         payment_method: &'a str,
     }
-    let Charge { key, minor, currency, payment_method } = charge;
-    json(&Body { reference: key, amount: minor, currency, payment_method })
+    let Charge { key: _, reference, minor, currency, payment_method } = charge;
+    json(&Body { reference, amount: minor, currency, payment_method })
 }
 
 /// The body of a refund.
