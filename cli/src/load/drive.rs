@@ -74,9 +74,7 @@ impl Sender {
         let room = Arc::new(Semaphore::new(MOST_UNDER_WAY));
         for n in 0u64.. {
             let due = began + Duration::from_secs_f64(n as f64 / per_second);
-            if self.is_over(due) {
-                return;
-            }
+            let Some(counts) = self.claim(due) else { return };
             tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {}
                 () = stop.cancelled() => return,
@@ -84,7 +82,7 @@ impl Sender {
             let Ok(place) = room.clone().acquire_owned().await else { return };
             let sender = self.clone();
             self.under_way.spawn(async move {
-                sender.place(due).await;
+                sender.place(due, counts).await;
                 drop(place);
             });
         }
@@ -96,8 +94,10 @@ impl Sender {
             .map(|_| {
                 let (sender, stop) = (self.clone(), stop.clone());
                 tokio::spawn(async move {
-                    while !stop.is_cancelled() && !sender.is_over(Instant::now()) {
-                        let Some(order) = sender.place(Instant::now()).await else { continue };
+                    while !stop.is_cancelled() {
+                        let now = Instant::now();
+                        let Some(counts) = sender.claim(now) else { return };
+                        let Some(order) = sender.place(now, counts).await else { continue };
                         tokio::select! {
                             () = sender.tracker.until_ended(order) => {}
                             () = stop.cancelled() => return,
@@ -113,20 +113,22 @@ impl Sender {
         }
     }
 
-    fn is_over(&self, at: Instant) -> bool {
-        match self.plan.until {
-            Until::Elapsed(duration) => at >= self.measured_from + duration,
-            Until::Sent(count) => self.measured.load(Ordering::Relaxed) >= count,
+    /// Claims the next order of this moment: whether it counts, or `None` where the run is over.
+    fn claim(&self, at: Instant) -> Option<bool> {
+        if at < self.measured_from {
+            return Some(false);
         }
+        let claimed = self.measured.fetch_add(1, Ordering::Relaxed);
+        let is_over = match self.plan.until {
+            Until::Elapsed(duration) => at >= self.measured_from + duration,
+            Until::Sent(count) => claimed >= count,
+        };
+        (!is_over).then_some(true)
     }
 
     /// Places an order that should go at this moment. Answers the order while its end is still to come.
-    async fn place(&self, due: Instant) -> Option<OrderId> {
+    async fn place(&self, due: Instant, counts: bool) -> Option<OrderId> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
-        let counts = due >= self.measured_from;
-        if counts {
-            self.measured.fetch_add(1, Ordering::Relaxed);
-        }
         let follows = self.plan.follow != Follow::None;
         let which = usize::try_from(n).unwrap_or(0) % self.clients.len();
         let mut client = self.clients[which].clone();

@@ -83,7 +83,8 @@ pub fn hear(kind: EventKind, event: &Envelope) -> Result<Option<Heard>, Unreadab
 }
 
 fn heard(event: &Envelope, fact: Fact) -> Result<Option<Heard>, Unreadable> {
-    let order_id = event.subject.order().ok_or_else(|| Unreadable("the subject is not an order".to_owned()))?;
+    let order_id =
+        event.subject.order().ok_or_else(|| Unreadable::Undecodable("the subject is not an order".to_owned()))?;
     let (shop, traceparent) = (event.shop.clone(), event.traceparent.clone());
     Ok(Some(Heard { shop, traceparent, order_id, fact }))
 }
@@ -93,23 +94,23 @@ fn read<T: Message + Default>(event: &Envelope) -> Result<T, Unreadable> {
 }
 
 fn decode<T: Message + Default>(payload: Bytes) -> Result<T, Unreadable> {
-    T::decode(payload).map_err(|error| Unreadable(error.to_string()))
+    T::decode(payload).map_err(|error| Unreadable::Undecodable(error.to_string()))
 }
 
 /// The gateway accepts no order without lines, with a quantity below 1 or with a SKU twice; one that comes all the same
 /// must not move units in a way that the laws do not cover.
 fn order_placed(payload: Bytes) -> Result<OrderPlaced, Unreadable> {
     let placed: v1::OrderPlaced = decode(payload)?;
-    let total = placed.total.ok_or_else(|| Unreadable("an order without a total".to_owned()))?;
+    let total = placed.total.ok_or_else(|| Unreadable::Undecodable("an order without a total".to_owned()))?;
     if placed.lines.is_empty() {
-        return Err(Unreadable("an order without lines".to_owned()));
+        return Err(Unreadable::Undecodable("an order without lines".to_owned()));
     }
     if let Some(line) = placed.lines.iter().find(|line| line.quantity < 1) {
-        return Err(Unreadable(format!("a line with the quantity {}", line.quantity)));
+        return Err(Unreadable::Undecodable(format!("a line with the quantity {}", line.quantity)));
     }
     let distinct: HashSet<&str> = placed.lines.iter().map(|line| line.sku.as_str()).collect();
     if distinct.len() != placed.lines.len() {
-        return Err(Unreadable("two lines with the same SKU".to_owned()));
+        return Err(Unreadable::Undecodable("two lines with the same SKU".to_owned()));
     }
     let lines = placed.lines.into_iter().map(|line| Line { sku: line.sku, quantity: line.quantity }).collect();
     Ok(OrderPlaced { lines, total, payment_method: placed.payment_method })

@@ -48,11 +48,11 @@ pub fn hear(kind: EventKind, event: &Envelope) -> Result<Option<Told>, Unreadabl
 }
 
 fn read<T: Message + Default>(event: &Envelope) -> Result<T, Unreadable> {
-    T::decode(event.payload.clone()).map_err(|error| Unreadable(error.to_string()))
+    T::decode(event.payload.clone()).map_err(|error| Unreadable::Undecodable(error.to_string()))
 }
 
 fn reason(number: i32) -> Result<Reason, Unreadable> {
-    Reason::try_from(number).map_err(|_| Unreadable(format!("reason {number} is unknown")))
+    Reason::try_from(number).map_err(|_| Unreadable::Newer(format!("reason {number} is unknown")))
 }
 
 fn notice(
@@ -64,7 +64,8 @@ fn notice(
     let Some(recipient) = contact.map(|contact| contact.email).filter(|email| !email.is_empty()) else {
         return Ok(None);
     };
-    let order_id = event.subject.order().ok_or_else(|| Unreadable("its subject is no order".to_owned()))?;
+    let order_id =
+        event.subject.order().ok_or_else(|| Unreadable::Undecodable("its subject is no order".to_owned()))?;
     let total = total.map(|total| Money::from_wire(&total)).transpose();
     Ok(Some(Notice {
         shop: event.shop.clone(),
@@ -73,7 +74,7 @@ fn notice(
         traceparent: event.traceparent.clone(),
         time: event.time,
         occasion,
-        total: total.map_err(|error| Unreadable(format!("total {error}")))?,
+        total: total.map_err(|error| Unreadable::Undecodable(format!("total {error}")))?,
         recipient,
     }))
 }

@@ -66,7 +66,10 @@ pub fn hear(kind: EventKind, event: &Envelope) -> Result<Option<Heard>, Unreadab
         EventKind::NotificationSent | EventKind::NotificationFailed => return Ok(None),
     };
     Ok(Some(Heard {
-        order_id: event.subject.order().ok_or_else(|| Unreadable("the subject is not an order".to_owned()))?,
+        order_id: event
+            .subject
+            .order()
+            .ok_or_else(|| Unreadable::Undecodable("the subject is not an order".to_owned()))?,
         shop: event.shop.clone(),
         traceparent: event.traceparent.clone(),
         event_id: event.id,
@@ -77,12 +80,12 @@ pub fn hear(kind: EventKind, event: &Envelope) -> Result<Option<Heard>, Unreadab
 }
 
 fn read<T: Message + Default>(event: &Envelope) -> Result<T, Unreadable> {
-    T::decode(event.payload.clone()).map_err(|error| Unreadable(error.to_string()))
+    T::decode(event.payload.clone()).map_err(|error| Unreadable::Undecodable(error.to_string()))
 }
 
 fn money(wire: Option<&pb::Money>, field: &str) -> Result<Money, Unreadable> {
-    let wire = wire.ok_or_else(|| Unreadable(format!("{field} is missing")))?;
-    Money::from_wire(wire).map_err(|error| Unreadable(format!("{field} {error}")))
+    let wire = wire.ok_or_else(|| Unreadable::Undecodable(format!("{field} is missing")))?;
+    Money::from_wire(wire).map_err(|error| Unreadable::Undecodable(format!("{field} {error}")))
 }
 
 fn order_placed(placed: v1::OrderPlaced) -> Result<Fact, Unreadable> {
@@ -97,7 +100,9 @@ fn order_placed(placed: v1::OrderPlaced) -> Result<Fact, Unreadable> {
 fn payment_deferred(deferred: &v1::PaymentDeferred, said: Timestamp) -> Result<Fact, Unreadable> {
     let since = match &deferred.since {
         None => said,
-        Some(since) => time::from_wire(since).ok_or_else(|| Unreadable("since is out of range".to_owned()))?,
+        Some(since) => {
+            time::from_wire(since).ok_or_else(|| Unreadable::Undecodable("since is out of range".to_owned()))?
+        }
     };
     Ok(Fact::PaymentDeferred { since })
 }

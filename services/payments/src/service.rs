@@ -157,11 +157,11 @@ fn apply(decision: Decision, input: &Input, order: OrderId, book: &mut Book, say
 
 fn stock_held(event: &Envelope) -> Result<Input, Unreadable> {
     let order = order_of(event)?;
-    let held = events::StockHeld::decode(event.payload.clone()).map_err(|e| Unreadable(e.to_string()))?;
-    let total = held.total.as_ref().ok_or_else(|| Unreadable("total is missing".to_owned()))?;
-    let total = Money::from_wire(total).map_err(|e| Unreadable(format!("total: {e}")))?;
+    let held = events::StockHeld::decode(event.payload.clone()).map_err(|e| Unreadable::Undecodable(e.to_string()))?;
+    let total = held.total.as_ref().ok_or_else(|| Unreadable::Undecodable("total is missing".to_owned()))?;
+    let total = Money::from_wire(total).map_err(|e| Unreadable::Undecodable(format!("total: {e}")))?;
     if total.minor < 0 {
-        return Err(Unreadable("total is negative".to_owned()));
+        return Err(Unreadable::Undecodable("total is negative".to_owned()));
     }
     Ok(Input::StockHeld(StockHeld {
         order,
@@ -173,5 +173,5 @@ fn stock_held(event: &Envelope) -> Result<Input, Unreadable> {
 }
 
 fn order_of(event: &Envelope) -> Result<OrderId, Unreadable> {
-    event.subject.order().ok_or_else(|| Unreadable(format!("{} is no order", event.subject)))
+    event.subject.order().ok_or_else(|| Unreadable::Undecodable(format!("{} is no order", event.subject)))
 }

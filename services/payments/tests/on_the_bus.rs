@@ -28,7 +28,7 @@ impl Service for Neighbour {
 
     fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<NewEvent>, Unreadable> {
         if let (Some(order), "payments") = (event.subject.order(), event.source.as_str()) {
-            self.heard.send((order, kind)).map_err(|_| Unreadable("nobody listens".to_owned()))?;
+            self.heard.send((order, kind)).map_err(|_| Unreadable::Undecodable("nobody listens".to_owned()))?;
         }
         Ok(None)
     }

@@ -65,8 +65,13 @@ pub enum Read<I> {
 
 /// An event whose payload does not say what its kind should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unreadable payload: {0}")]
-pub struct Unreadable(pub String);
+pub enum Unreadable {
+    #[error("unreadable payload: {0}")]
+    Undecodable(String),
+    /// It holds a value that this build does not know yet.
+    #[error("payload of a newer kind: {0}")]
+    Newer(String),
+}
 
 /// Why a message is a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +112,8 @@ fn read_event<S: Service + ?Sized>(service: &S, event: Result<Envelope, spillway
     match service.hear(kind, &event) {
         Ok(Some(input)) => Read::Input { input, raw: event.raw },
         Ok(None) => Read::Passed,
-        Err(Unreadable(error)) => Read::Dead { cause: Cause::Undecodable, error, raw: event.raw },
+        Err(Unreadable::Undecodable(error)) => Read::Dead { cause: Cause::Undecodable, error, raw: event.raw },
+        Err(Unreadable::Newer(error)) => Read::Dead { cause: Cause::Newer, error, raw: event.raw },
     }
 }
 

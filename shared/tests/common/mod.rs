@@ -52,7 +52,7 @@ impl Service for Tally {
 
     fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Add>, Unreadable> {
         let Subject::Sku(name) = &event.subject else { return Ok(None) };
-        match Event::decode(kind, event.payload.clone()).map_err(|e| Unreadable(e.to_string()))? {
+        match Event::decode(kind, event.payload.clone()).map_err(|e| Unreadable::Undecodable(e.to_string()))? {
             Event::StockAdjusted(adjusted) => Ok(Some(Add::new(name, adjusted.delta))),
             _ => Ok(None),
         }
