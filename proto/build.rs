@@ -10,6 +10,9 @@ const FILES: &[&str] = &[
     "spillway/internal/v1/bus.proto",
     "spillway/internal/v1/queries.proto",
     "io/cloudevents/v1/cloudevents.proto",
+    // For reflection alone: without them a client such as grpcurl cannot show the details of an error.
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -6,26 +6,27 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use spillway_proto::pb::orders::order::State;
 use support::calls::request;
 use support::{Options, System, sums};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-/// Places orders until told to stop; answers the ids of all that were accepted.
-async fn shop(system: &System, clients: usize, stop: Arc<tokio_util::sync::CancellationToken>) -> Vec<String> {
+/// Orders accepted before the kill.
+const ENOUGH: usize = 150;
+
+/// Places orders until the gateway is gone; answers the ids of all that were accepted, and tells their count.
+async fn shop(system: &System, clients: usize, count: watch::Sender<usize>) -> Vec<String> {
     let accepted = Arc::new(Mutex::new(Vec::new()));
+    let count = Arc::new(count);
     let shoppers = (0..clients).map(|n| {
-        let (mut client, accepted, stop) = (system.orders(), accepted.clone(), stop.clone());
+        let (mut client, accepted, count) = (system.orders(), accepted.clone(), count.clone());
         tokio::spawn(async move {
             let methods = ["pm_ok", "pm_ok", "pm_declined", "pm_lost_answer"];
             for method in methods.iter().cycle().skip(n) {
-                if stop.is_cancelled() {
-                    return;
-                }
-                match client.place_order(request("tea", 1, method)).await {
-                    Ok(answer) => accepted.lock().await.push(answer.into_inner().order.expect("an order").order_id),
-                    Err(_) => return,
-                }
+                let Ok(answer) = client.place_order(request("tea", 1, method)).await else { return };
+                accepted.lock().await.push(answer.into_inner().order.expect("an order").order_id);
+                count.send_modify(|count| *count += 1);
             }
         })
     });
@@ -36,22 +37,19 @@ async fn shop(system: &System, clients: usize, stop: Arc<tokio_util::sync::Cance
     accepted.clone()
 }
 
-/// Kills everything a moment after the load has begun, starts it again, and looks.
+/// Kills everything in the middle of a load, starts it again, and looks.
 async fn kill_in_the_middle(options: Options, rounds: usize) {
     let mut system = System::start_with(options).await;
     system.add_stock("tea", 100_000).await;
     let mut accepted = BTreeSet::new();
     for _ in 0..rounds {
-        let stop = Arc::new(tokio_util::sync::CancellationToken::new());
-        let pid = system.pid();
-        let (ids, ()) = tokio::join!(shop(&system, 16, stop), async {
-            let mut every = tokio::time::interval(Duration::from_millis(700));
-            every.tick().await;
-            every.tick().await;
-            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("an id")).expect("an id");
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
-        });
-        assert!(!ids.is_empty(), "nothing was accepted before the kill");
+        let (count, mut counted) = watch::channel(0);
+        let pid = Pid::from_raw(i32::try_from(system.pid()).expect("an id")).expect("an id");
+        let kill = async {
+            counted.wait_for(|count| *count >= ENOUGH).await.expect("orders are accepted");
+            kill_process(pid, Signal::KILL).expect("killed");
+        };
+        let (ids, ()) = tokio::join!(shop(&system, 16, count), kill);
         accepted.extend(ids);
         system.kill().await;
         system.restart().await;

@@ -37,6 +37,9 @@ pub struct Config {
     pub partitions: u16,
     /// How long stopping may take, in seconds, until what is still in hand is cut.
     pub drain_timeout_s: u64,
+    /// For how long after a large commit a ledger gathers what comes, in milliseconds, so that it goes into one
+    /// commit and one message. After a small commit nothing waits.
+    pub gather_ms: u64,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Where each role answers `/health` and `/ready`.
@@ -76,6 +79,7 @@ impl Default for Config {
             data: ".spillway".into(),
             partitions: 1,
             drain_timeout_s: 30,
+            gather_ms: 12,
             log: LogConfig::default(),
             admin: AdminConfig::default(),
             nats: BusConfig::default(),
@@ -129,6 +133,9 @@ impl Validate for Config {
         }
         if !(1..=3600).contains(&self.drain_timeout_s) {
             say("drain_timeout_s", "must be 1 to 3600");
+        }
+        if self.gather_ms > 1000 {
+            say("gather_ms", "must be at most 1000");
         }
         self.log.problems(&join(at, "log"), out);
         self.gateway.problems(&join(at, "gateway"), out);

@@ -21,7 +21,7 @@ pub mod up;
 
 use std::process::ExitCode;
 
-use cli::Verb;
+use cli::{LoadArgs, Role, RunArgs, Verb};
 use context::Context;
 use exit::{Exit, Failure};
 
@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let ctx = Context::new(cli.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime(&cli.verb) {
         Ok(runtime) => runtime,
         Err(error) => return ctx.output.report(&Failure::failed(format!("cannot start the runtime: {error}"))).into(),
     };
@@ -44,6 +44,20 @@ pub fn main() -> ExitCode {
         Ok(()) => Exit::Well.into(),
         Err(failure) => ctx.output.report(&failure).into(),
     }
+}
+
+/// As many threads as there are cores; the sandbox provider and a load get one each, for they share the machine with
+/// what they serve or measure.
+fn runtime(verb: &Verb) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match verb {
+        Verb::Run(RunArgs { role: Role::Provider, .. }) => tokio::runtime::Builder::new_current_thread(),
+        Verb::Load(LoadArgs { threads: 1, .. }) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Verb::Load(args) = verb {
+        builder.worker_threads(usize::from(args.threads));
+    }
+    builder.enable_all().build()
 }
 
 async fn dispatch(verb: Verb, ctx: &Context) -> Result<(), Failure> {

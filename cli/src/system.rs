@@ -53,7 +53,8 @@ pub async fn start(role: Role, config: &Config) -> Result<Running, Failure> {
     }
     let admin = listen::bind(config.admin_of(role)).map_err(|e| Failure::missing(e.to_string()))?;
     let bus = Bus::connect(&config.nats, role.name()).await.map_err(|e| Failure::missing(e.to_string()))?;
-    let place = Place::new(config.partitions, ledgers(&config.data), bus, Arc::new(SystemClock), life.clone());
+    let mut place = Place::new(config.partitions, ledgers(&config.data), bus, Arc::new(SystemClock), life.clone());
+    place.limits.gather = Duration::from_millis(config.gather_ms);
     let mut addresses = roles::open(role, config, &place).await?;
     if role != Role::Gateway {
         place.check(place.jetstream_check());

@@ -7,7 +7,7 @@ use spillway_proto::LedgerId;
 
 use crate::admin::{Check, Readiness};
 use crate::bus::{self, Bus, Routes};
-use crate::ledger::{Clock, Ledger, LedgerSpec, Migration, Numbering, OpenError, Service};
+use crate::ledger::{Clock, Ledger, LedgerSpec, Limits, Migration, Numbering, OpenError, Service};
 use crate::lifecycle::Life;
 
 /// What a role is given.
@@ -20,6 +20,8 @@ pub struct Place {
     pub bus: Bus,
     pub clock: Arc<dyn Clock>,
     pub life: Life,
+    /// The bounds of its ledgers.
+    pub limits: Limits,
     checks: Arc<Mutex<Vec<Check>>>,
 }
 
@@ -36,7 +38,7 @@ pub enum StartError {
 
 impl Place {
     pub fn new(partitions: u16, folder: impl Into<PathBuf>, bus: Bus, clock: Arc<dyn Clock>, life: Life) -> Self {
-        Place { partitions, folder: folder.into(), bus, clock, life, checks: Arc::default() }
+        Place { partitions, folder: folder.into(), bus, clock, life, limits: Limits::default(), checks: Arc::default() }
     }
 
     /// Opens a ledger in this place.
@@ -51,6 +53,7 @@ impl Place {
         let mut spec = LedgerSpec::new(id, self.partitions, &self.folder, migrations);
         spec.numbering = numbering;
         spec.clock = self.clock.clone();
+        spec.limits = self.limits;
         Ledger::open(spec, service, due_kinds)
     }
 

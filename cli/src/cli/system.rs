@@ -161,6 +161,9 @@ pub struct LoadArgs {
     /// The NATS where --follow events listens
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:14222")]
     pub nats_url: String,
+    /// Threads of the load itself
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
     /// gRPC connections
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,

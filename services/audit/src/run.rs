@@ -2,7 +2,7 @@
 
 use spillway_proto::{Ledger as Source, LedgerId};
 use spillway_shared::bus::Routes;
-use spillway_shared::ledger::{Ledger, LedgerSpec};
+use spillway_shared::ledger::{Ledger, LedgerSpec, Limits};
 use spillway_shared::role::{Place, StartError};
 
 use crate::queries;
@@ -21,7 +21,7 @@ pub async fn run(place: Place) -> Result<(), StartError> {
     for id in LedgerId::all(Source::Audit, place.partitions) {
         let mut spec = LedgerSpec::new(id, place.partitions, &place.folder, MIGRATIONS);
         spec.clock = place.clock.clone();
-        spec.limits.commit_inputs = COMMIT_BATCHES;
+        spec.limits = Limits { commit_inputs: COMMIT_BATCHES, ..place.limits };
         let ledger = Ledger::open(spec, Audit { partition: id.partition }, &[])?;
         place.attach(&ledger, routes(&ledger));
     }
