@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use prost::Message;
+use spillway_proto::Ledger as Source;
 use spillway_proto::pb::internal::{Call, Refusal};
 use spillway_proto::pb::inventory as api;
 use spillway_proto::time;
+use spillway_shared::bus::refusal::{self, Code};
 use spillway_shared::ledger::Ledger;
 use uuid::Uuid;
 
 use crate::domain::{AdjustStock, MAX_RECEIVED, Refused};
 use crate::queries::to_wire;
-use crate::refusal::{self, Code};
 use crate::service::{Adjust, Answer, Input, Inventory};
 use crate::store::ItemRow;
 
@@ -29,7 +30,7 @@ pub async fn adjust_stock(ledger: Ledger<Inventory>, call: Call) -> Result<Bytes
         }
         Ok(Answer::Adjusted(Err(refused))) => Err(refuse(&refused)),
         Ok(Answer::Heard) => Err(refusal::new(Code::Internal, "INTERNAL", "an adjustment was taken for an event")),
-        Err(not_taken) => Err(refusal::not_taken(&not_taken)),
+        Err(not_taken) => Err(refusal::not_taken(Source::Inventory, &not_taken)),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 use prost::Message;
+use spillway_proto::Ledger as Source;
 use spillway_proto::pb::internal::{Call, Refusal};
 use spillway_proto::pb::inventory as api;
 use spillway_proto::time;
+use spillway_shared::bus::refusal::{self, Code};
 use spillway_shared::ledger::Ledger;
 
-use crate::refusal::{self, Code};
 use crate::service::Inventory;
 use crate::store::{self, ItemRow};
 
@@ -20,7 +21,7 @@ pub async fn get_stock(ledger: Ledger<Inventory>, call: Call) -> Result<Bytes, R
     let request: api::GetStockRequest = refusal::read(&call)?;
     let sku = request.sku.clone();
     let item = ledger.query(move |tx| store::item(tx, &call.shop, &sku)).await;
-    let item = item.map_err(|error| refusal::not_read(&error))?.ok_or_else(|| {
+    let item = item.map_err(|error| refusal::not_read(Source::Inventory, &error))?.ok_or_else(|| {
         let message = format!("the SKU {:?} never had stock; adjust_stock brings it into being", request.sku);
         refusal::with(Code::NotFound, "SKU_NOT_FOUND", message, [("sku", request.sku.clone())])
     })?;
@@ -37,7 +38,7 @@ pub async fn list_stock(ledger: Ledger<Inventory>, call: Call) -> Result<Bytes, 
     };
     let page =
         ledger.query(move |tx| store::items(tx, &call.shop, &request.sku_prefix, &request.page_token, size + 1)).await;
-    let mut page = page.map_err(|error| refusal::not_read(&error))?;
+    let mut page = page.map_err(|error| refusal::not_read(Source::Inventory, &error))?;
     let more = page.len() > size;
     page.truncate(size);
     let next_page_token = page.last().filter(|_| more).map(|item| item.sku.clone()).unwrap_or_default();

@@ -13,7 +13,6 @@ pub mod config;
 pub mod domain;
 mod hear;
 pub mod queries;
-mod refusal;
 mod run;
 mod service;
 mod store;

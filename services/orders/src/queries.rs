@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use prost::Message;
-use spillway_proto::OrderId;
 use spillway_proto::pb::internal::{self, Call, Refusal};
 use spillway_proto::pb::orders as api;
 use spillway_proto::time;
+use spillway_proto::{Ledger as Source, OrderId};
+use spillway_shared::bus::refusal::{self, Code};
 use spillway_shared::ledger::Ledger;
 
-use crate::refusal::{self, Code};
 use crate::service::Orders;
 use crate::store::{self, PageFilter};
 use crate::view;
@@ -47,7 +47,7 @@ pub async fn history(ledger: Ledger<Orders>, call: Call) -> Result<Bytes, Refusa
         }
         Ok(internal::HistoryResponse { order: Some(order), events })
     });
-    let answer = answer.await.map_err(|error| refusal::not_read(&error))?;
+    let answer = answer.await.map_err(|error| refusal::not_read(Source::Orders, &error))?;
     Ok(answer.encode_to_vec().into())
 }
 
@@ -76,7 +76,7 @@ pub async fn list(ledger: Ledger<Orders>, call: Call) -> Result<Bytes, Refusal> 
         })?;
         Ok(internal::OrdersPageResponse { orders, as_of_us: time::to_micros(as_of), more })
     });
-    let answer = answer.await.map_err(|error| refusal::not_read(&error))?;
+    let answer = answer.await.map_err(|error| refusal::not_read(Source::Orders, &error))?;
     Ok(answer.encode_to_vec().into())
 }
 

@@ -9,6 +9,7 @@ mod connection;
 mod gaps;
 mod listen;
 mod neighbours;
+pub mod refusal;
 mod relay;
 mod streams;
 

@@ -1,8 +1,10 @@
 //! Refusals, as the gateway tells them to its clients: what is wrong, and what to do about it.
 
 use prost::Message;
+use spillway_proto::Ledger as Callee;
 use spillway_proto::pb::internal::{Call, Refusal};
-use spillway_shared::ledger::{NotTaken, ReadError};
+
+use crate::ledger::{NotTaken, ReadError};
 
 /// Milliseconds after which a ledger that could not answer is asked again.
 const RETRY_AFTER_MS: i64 = 1000;
@@ -42,22 +44,25 @@ pub fn read<T: Message + Default>(call: &Call) -> Result<T, Refusal> {
 }
 
 /// A command that the ledger did not take.
-pub fn not_taken(why: &NotTaken) -> Refusal {
+pub fn not_taken(callee: Callee, why: &NotTaken) -> Refusal {
     match why {
-        NotTaken::Closed | NotTaken::Busy | NotTaken::Unavailable(_) => unavailable(),
+        NotTaken::Closed | NotTaken::Busy | NotTaken::Unavailable(_) => unavailable(callee),
         NotTaken::Poison(_) => {
-            tracing::error!(error = %why, "command refused");
-            new(Code::Internal, "INTERNAL", "this command cannot be decided; the log of inventory says why")
+            tracing::error!(%callee, error = %why, "command refused");
+            let message = format!("this command cannot be decided; the log of {callee} says why");
+            with(Code::Internal, "INTERNAL", message, [])
         }
     }
 }
 
 /// A query that was not answered.
-pub fn not_read(why: &ReadError) -> Refusal {
-    tracing::warn!(error = %why, "query refused");
-    unavailable()
+pub fn not_read(callee: Callee, why: &ReadError) -> Refusal {
+    tracing::warn!(%callee, error = %why, "query refused");
+    unavailable(callee)
 }
 
-fn unavailable() -> Refusal {
-    new(Code::Unavailable, "INVENTORY_UNAVAILABLE", "inventory cannot answer now; try again with the same request")
+fn unavailable(callee: Callee) -> Refusal {
+    let reason = format!("{}_UNAVAILABLE", callee.name().to_uppercase());
+    let message = format!("{callee} cannot answer now; try again with the same request");
+    with(Code::Unavailable, &reason, message, [])
 }
