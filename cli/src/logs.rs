@@ -43,7 +43,7 @@ pub enum LogFormat {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { level: "info".to_owned(), format: LogFormat::Auto }
+        LogConfig { level: "info,async_nats=warn".to_owned(), format: LogFormat::Auto }
     }
 }
 

@@ -38,6 +38,7 @@ pub struct Running {
     pub role: Role,
     pub life: Life,
     pub readiness: Option<Readiness>,
+    bus: Option<Bus>,
     /// What it listens on, by name.
     pub addresses: BTreeMap<String, String>,
 }
@@ -53,7 +54,8 @@ pub async fn start(role: Role, config: &Config) -> Result<Running, Failure> {
     }
     let admin = listen::bind(config.admin_of(role)).map_err(|e| Failure::missing(e.to_string()))?;
     let bus = Bus::connect(&config.nats, role.name()).await.map_err(|e| Failure::missing(e.to_string()))?;
-    let mut place = Place::new(config.partitions, ledgers(&config.data), bus, Arc::new(SystemClock), life.clone());
+    let mut place =
+        Place::new(config.partitions, ledgers(&config.data), bus.clone(), Arc::new(SystemClock), life.clone());
     place.limits.gather = Duration::from_millis(config.gather_ms);
     let mut addresses = roles::open(role, config, &place).await?;
     if role != Role::Gateway {
@@ -63,7 +65,7 @@ pub async fn start(role: Role, config: &Config) -> Result<Running, Failure> {
     let admin_addr = admin.local_addr().map_err(|e| Failure::failed(e.to_string()))?;
     addresses.insert("admin".to_owned(), admin_addr.to_string());
     serve_admin(&life, admin, role, &addresses, readiness.clone());
-    Ok(Running { role, life, readiness: Some(readiness), addresses })
+    Ok(Running { role, life, readiness: Some(readiness), bus: Some(bus), addresses })
 }
 
 fn serve_admin(
@@ -105,13 +107,17 @@ async fn start_provider(config: &Config, life: Life) -> Result<Running, Failure>
     ]);
     let stop = life.stop(Stage::Doors);
     life.task(Stage::Doors, "provider", sandbox.run(stop.cancelled_owned()));
-    Ok(Running { role: Role::Provider, life, readiness: None, addresses })
+    Ok(Running { role: Role::Provider, life, readiness: None, bus: None, addresses })
 }
 
 impl Running {
     /// Drains it. What ended it by itself is an error.
     pub async fn finish(&self) -> (Drained, Result<(), TaskFailed>) {
-        self.life.finish().await
+        let finished = self.life.finish().await;
+        if let Some(bus) = &self.bus {
+            bus.close().await;
+        }
+        finished
     }
 
     /// Waits until it is ready, or gives up and says what is missing.

@@ -97,6 +97,12 @@ async fn what_one_ledger_says_the_other_hears_in_order_and_after_restarts() {
     assert_eq!(inventory.ledger.relayed_up_to(HERE), 11);
 }
 
+/// Batches that a ledger has said.
+async fn said(ledger: &Ledger<Tally>) -> i64 {
+    let counted = ledger.query(|tx| tx.read("select count(*) from outbox", &[], |row| row.int(0))).await;
+    counted.expect("answers")[0]
+}
+
 #[tokio::test]
 async fn a_full_replay_of_the_stream_changes_nothing() {
     let server = TestServer::start().await;
@@ -104,7 +110,7 @@ async fn a_full_replay_of_the_stream_changes_nothing() {
     let payments = start(&server, Source::Payments, folder()).await;
     add(&inventory.ledger, 20).await;
     payments.until_total("tea", heard(20)).await;
-    let commits = payments.ledger.heads().borrow()[&HERE];
+    let commits = said(&payments.ledger).await;
     let kept = payments.end().await;
 
     let js = jetstream::new(async_nats::connect(server.client_url()).await.expect("connects"));
@@ -113,7 +119,7 @@ async fn a_full_replay_of_the_stream_changes_nothing() {
     let payments = start(&server, Source::Payments, kept).await;
     add(&inventory.ledger, 1).await;
     payments.until_total("tea", heard(21)).await;
-    assert_eq!(payments.ledger.heads().borrow()[&HERE], commits + 1, "a replayed batch said something");
+    assert_eq!(said(&payments.ledger).await, commits + 1, "a replayed batch said something");
 }
 
 #[tokio::test]

@@ -67,6 +67,13 @@ impl Bus {
         self.connected.clone()
     }
 
+    /// Lets go of NATS, once everything is said.
+    pub async fn close(&self) {
+        if let Err(error) = self.client.drain().await {
+            tracing::debug!(%error, "connection to nats was not closed in order");
+        }
+    }
+
     /// The plain client: for what is neither a ledger's stream nor a call.
     pub fn client(&self) -> &async_nats::Client {
         &self.client
@@ -80,11 +87,16 @@ fn note(who: &str, tell: &watch::Sender<bool>, event: &async_nats::Event) {
             tell.send_replace(true);
             tracing::info!(client = who, "connected to nats");
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Disconnected => {
             tell.send_replace(false);
             tracing::warn!(client = who, "disconnected from nats");
         }
-        Event::LameDuckMode | Event::Draining => tracing::info!(client = who, %event, "nats is going away"),
+        Event::Closed => {
+            tell.send_replace(false);
+            tracing::debug!(client = who, "connection to nats closed");
+        }
+        Event::LameDuckMode => tracing::info!(client = who, "nats is going away"),
+        Event::Draining => tracing::debug!(client = who, "leaving nats"),
         // A publish without the right to it is seen by its caller as a timeout only: the reason comes here.
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
             tracing::warn!(client = who, %event, "nats reports a problem");
