@@ -217,6 +217,32 @@ async fn due_work_is_done_when_it_is_due_and_its_result_is_an_input() {
     assert_eq!(left, [0]);
 }
 
+#[tokio::test]
+async fn what_falls_due_while_workers_wait_is_done_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let work = tokio::spawn({
+        let (ledger, stop) = (ledger.clone(), stop.clone());
+        let again = |due: spillway_shared::ledger::Due| async move {
+            let name = String::from_utf8(due.key.to_vec()).expect("a name");
+            Add { done: true, ..Add::new(&name, 10) }
+        };
+        async move { ledger.work_off("again", 4, stop, again).await }
+    });
+    let mut heads = ledger.heads();
+    // The first row may be found by the sweep that every start makes; the second one waits for nothing but its commit.
+    for (name, batches) in [("first", 2), ("second", 4)] {
+        let due = Add { later: Some(ledger.now()), ..Add::new(name, 1) };
+        ledger.command(due).await.expect("taken");
+        let done = heads.wait_for(|heads| heads[&HERE] == batches);
+        tokio::time::timeout(std::time::Duration::from_secs(10), done).await.expect("it is done").expect("open");
+    }
+    assert_eq!((total(&ledger, "first").await, total(&ledger, "second").await), (11, 11));
+    stop.cancel();
+    work.await.expect("ends");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
