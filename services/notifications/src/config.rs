@@ -19,7 +19,7 @@ pub struct NotificationsConfig {
     /// The sender of all mails: `orders@example.com`, or `Example Shop <orders@example.com>`.
     pub from: String,
     /// The folder into which mails are written, a file `<event id>.email.eml` each, where no `smtp.host` is set.
-    /// Without it, `mail` in the folder of the ledgers.
+    /// Without it, `mail` in the data folder.
     pub mail_folder: Option<PathBuf>,
     /// Mails in hand at a time, over all partitions.
     pub workers: NonZeroUsize,
