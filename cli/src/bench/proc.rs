@@ -24,18 +24,13 @@ impl Usage {
                 .map_err(|e| Failure::failed(format!("process {pid} cannot be measured: {e}")))
         };
         let (stat, status) = (read("stat")?, read("status")?);
-        // The name in brackets may hold anything: the fields begin after the last bracket.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        Ok(Usage { cpu: from_ticks(ticks(11) + ticks(12)), memory: resident(&status) })
+        Ok(Usage { cpu: processor_time(&stat, 11), memory: resident(&status) })
     }
 
     /// What ended children of this process have used in all.
     pub fn of_children() -> Self {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        Usage { cpu: from_ticks(ticks(13) + ticks(14)), memory: 0 }
+        Usage { cpu: processor_time(&stat, 13), memory: 0 }
     }
 
     /// What was used since an earlier reading; memory as it is now.
@@ -49,7 +44,11 @@ impl Usage {
     }
 }
 
-fn from_ticks(ticks: u64) -> Duration {
+/// User and system time: two fields of `/proc/<pid>/stat`, by the place of the first behind the process's name, which
+/// stands in brackets and may hold anything.
+fn processor_time(stat: &str, user: usize) -> Duration {
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(user).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second().max(1) as f64)
 }
 
