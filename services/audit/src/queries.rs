@@ -6,6 +6,7 @@ use spillway_proto::pb::internal::{
     Call, ExportStretchRequest, ExportStretchResponse, Refusal, VerifyStretchRequest, VerifyStretchResponse,
 };
 use spillway_proto::pb::ops::{AuditEntry, BrokenEntry};
+use spillway_shared::bus::refusal::{self, Code};
 use spillway_shared::ledger::{Ledger, ReadError, StoreError, Tx};
 
 use crate::chain::{Entry, GENESIS, Hash};
@@ -25,17 +26,13 @@ const STRETCH_BYTES: usize = 32 * 1024 * 1024;
 /// Entries read at a time: bounds what is held in memory, as a body may be as large as a batch.
 const PAGE_ENTRIES: i64 = 8;
 
-const INVALID_ARGUMENT: i32 = 3;
-const UNAVAILABLE: i32 = 14;
-const DATA_LOSS: i32 = 15;
-
 /// Verifies a stretch of the chain: [`VerifyStretchRequest`] to [`VerifyStretchResponse`].
 ///
 /// # Errors
 /// INVALID_ARGUMENT where the request cannot be read or its hash is none; UNAVAILABLE where the ledger cannot be read.
 /// A broken chain is an answer.
 pub async fn verify(ledger: Ledger<Audit>, call: Call) -> Result<Bytes, Refusal> {
-    let request = VerifyStretchRequest::decode(call.body).map_err(unreadable_request)?;
+    let request: VerifyStretchRequest = refusal::read(&call)?;
     let after = Noted::read(&request)?;
     let limit = at_most(request.limit);
     let stretch = ledger.query(move |tx| verify_stretch(tx, after, limit)).await.map_err(not_read)?;
@@ -49,7 +46,7 @@ pub async fn verify(ledger: Ledger<Audit>, call: Call) -> Result<Bytes, Refusal>
 /// INVALID_ARGUMENT where the request cannot be read; DATA_LOSS where the next entry cannot; UNAVAILABLE where the
 /// ledger cannot be read.
 pub async fn export(ledger: Ledger<Audit>, call: Call) -> Result<Bytes, Refusal> {
-    let request = ExportStretchRequest::decode(call.body).map_err(unreadable_request)?;
+    let request: ExportStretchRequest = refusal::read(&call)?;
     let limit = at_most(request.limit);
     let stretch = ledger.query(move |tx| export_stretch(tx, request.after, limit)).await.map_err(not_read)?;
     Ok(stretch.encode_to_vec().into())
@@ -76,7 +73,7 @@ impl Noted {
             (position @ 1.., Ok(hash)) => Ok(Noted { position, hash }),
             (_, Ok(_) | Err(_)) => {
                 let message = "after is 0 without a hash, or above 0 with the hash of 32 bytes at that position";
-                Err(refuse(INVALID_ARGUMENT, "INVALID_HASH", message))
+                Err(refusal::new(Code::InvalidArgument, "INVALID_HASH", message))
             }
         }
     }
@@ -155,23 +152,16 @@ fn export_stretch(tx: &Tx<'_>, after: i64, limit: i64) -> Result<ExportStretchRe
     Ok(answer)
 }
 
-fn refuse(code: i32, reason: &str, message: &str) -> Refusal {
-    Refusal { code, reason: reason.to_owned(), message: message.to_owned(), ..Refusal::default() }
-}
-
-fn unreadable_request(_: prost::DecodeError) -> Refusal {
-    refuse(INVALID_ARGUMENT, "UNREADABLE_REQUEST", "the request cannot be decoded")
-}
-
 fn not_read(error: ReadError) -> Refusal {
     tracing::warn!(%error, "query refused");
     match error {
-        ReadError::Store(StoreError::Statement(_)) => {
-            refuse(DATA_LOSS, "ENTRY_DAMAGED", "the next entry is damaged; verify the chain to learn its position")
+        ReadError::Store(StoreError::Statement(_)) => refusal::new(
+            Code::DataLoss,
+            "ENTRY_DAMAGED",
+            "the next entry is damaged; verify the chain to learn its position",
+        ),
+        ReadError::Store(_) | ReadError::Closed => {
+            refusal::new(Code::Unavailable, "AUDIT_UNAVAILABLE", "audit cannot read its ledger now; try again")
         }
-        ReadError::Store(_) | ReadError::Closed => Refusal {
-            retry_after_ms: 1000,
-            ..refuse(UNAVAILABLE, "AUDIT_UNAVAILABLE", "audit cannot read its ledger now; try again")
-        },
     }
 }

@@ -19,6 +19,7 @@ pub enum Code {
     FailedPrecondition = 9,
     Internal = 13,
     Unavailable = 14,
+    DataLoss = 15,
 }
 
 /// A refusal without a dynamic part.
