@@ -6,9 +6,11 @@ const FILES: &[&str] = &[
     "spillway/orders/v1/orders.proto",
     "spillway/inventory/v1/inventory.proto",
     "spillway/ops/v1/audit.proto",
+    "spillway/ops/v1/flow.proto",
     "spillway/events/v1/events.proto",
     "spillway/internal/v1/bus.proto",
     "spillway/internal/v1/queries.proto",
+    "spillway/internal/v1/operations.proto",
     "io/cloudevents/v1/cloudevents.proto",
     // For reflection alone: without them a client such as grpcurl cannot show the details of an error.
     "google/rpc/error_details.proto",

@@ -31,6 +31,8 @@ pub fn main() -> ExitCode {
         // Only a caller that installed one itself gets here, and one is what is needed.
         tracing::debug!("a TLS provider was installed already");
     }
+    #[cfg(feature = "failpoints")]
+    let _failing = spillway_shared::steps::from_environment();
     let cli = match cli::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),

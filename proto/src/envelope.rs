@@ -19,6 +19,8 @@ pub enum Subject {
     Order(OrderId),
     Sku(String),
     DeadLetter(Uuid),
+    /// What operators hold up and let go: `payments`, `refunds`, `notifications`, `intake`.
+    Flow(String),
 }
 
 impl Subject {
@@ -38,6 +40,10 @@ impl Subject {
                 to.extend_from_slice(b"dead-letter/");
                 to.extend_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
             }
+            Subject::Flow(name) => {
+                to.extend_from_slice(b"flow/");
+                to.extend_from_slice(name.as_bytes());
+            }
         }
     }
 
@@ -48,6 +54,7 @@ impl Subject {
             "order" => name.parse().ok().map(Subject::Order),
             "sku" => Some(Subject::Sku(name.to_owned())),
             "dead-letter" => Uuid::try_parse(name).ok().map(Subject::DeadLetter),
+            "flow" => Some(Subject::Flow(name.to_owned())),
             _ => None,
         }
     }
@@ -56,7 +63,7 @@ impl Subject {
     pub fn order(&self) -> Option<OrderId> {
         match self {
             Subject::Order(id) => Some(*id),
-            Subject::Sku(_) | Subject::DeadLetter(_) => None,
+            Subject::Sku(_) | Subject::DeadLetter(_) | Subject::Flow(_) => None,
         }
     }
 }
@@ -67,6 +74,7 @@ impl fmt::Display for Subject {
             Subject::Order(id) => write!(f, "order/{id}"),
             Subject::Sku(sku) => write!(f, "sku/{sku}"),
             Subject::DeadLetter(id) => write!(f, "dead-letter/{id}"),
+            Subject::Flow(name) => write!(f, "flow/{name}"),
         }
     }
 }

@@ -9,6 +9,7 @@ fn subjects() -> impl Strategy<Value = Subject> {
         any::<[u8; 10]>().prop_map(|r| Subject::Order(OrderId::new(Timestamp::UNIX_EPOCH, Partition(3), r))),
         "[^\u{0}]{0,64}".prop_map(Subject::Sku),
         any::<u128>().prop_map(|n| Subject::DeadLetter(Uuid::from_u128(n))),
+        "[a-z-]{1,20}".prop_map(Subject::Flow),
     ]
 }
 

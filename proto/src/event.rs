@@ -102,6 +102,18 @@ events! {
     NotificationSent = "spillway.notification.sent.v1",
     /// Said by notifications: a notice could not be handed over.
     NotificationFailed = "spillway.notification.failed.v1",
+    /// Said by payments: an operator said what became of a payment.
+    PaymentSettled = "spillway.payment.settled.v1",
+    /// Said by any ledger: a dead letter was handed in again.
+    DeadLetterRedriven = "spillway.dead_letter.redriven.v1",
+    /// Said by any ledger: a dead letter was put away for good.
+    DeadLetterDiscarded = "spillway.dead_letter.discarded.v1",
+    /// Said by any ledger: an operator stopped one kind of its work.
+    FlowPaused = "spillway.flow.paused.v1",
+    /// Said by any ledger: an operator let that work go on.
+    FlowResumed = "spillway.flow.resumed.v1",
+    /// Said by any ledger: an operator changed a setting while it ran.
+    FlowSettingChanged = "spillway.flow.setting_changed.v1",
 }
 
 #[cfg(test)]

@@ -10,3 +10,4 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod listen;
 pub mod role;
+pub mod steps;

@@ -55,7 +55,13 @@ fn ends(message: Message) -> Vec<(OrderId, End)> {
             | EventKind::RefundFailed
             | EventKind::RefundRequested
             | EventKind::NotificationSent
-            | EventKind::NotificationFailed => return None,
+            | EventKind::NotificationFailed
+            | EventKind::PaymentSettled
+            | EventKind::DeadLetterRedriven
+            | EventKind::DeadLetterDiscarded
+            | EventKind::FlowPaused
+            | EventKind::FlowResumed
+            | EventKind::FlowSettingChanged => return None,
         };
         Some((event.subject.order()?, end))
     });

@@ -60,7 +60,13 @@ impl Service for Audit {
             | EventKind::OrderCancelled
             | EventKind::RefundRequested
             | EventKind::NotificationSent
-            | EventKind::NotificationFailed => Ok(None),
+            | EventKind::NotificationFailed
+            | EventKind::PaymentSettled
+            | EventKind::DeadLetterRedriven
+            | EventKind::DeadLetterDiscarded
+            | EventKind::FlowPaused
+            | EventKind::FlowResumed
+            | EventKind::FlowSettingChanged => Ok(None),
         }
     }
 

@@ -78,7 +78,14 @@ pub fn hear(kind: EventKind, event: &Envelope) -> Result<Option<Heard>, Unreadab
         | EventKind::PaymentRefunded
         | EventKind::RefundFailed
         | EventKind::RefundRequested => Ok(None),
-        EventKind::NotificationSent | EventKind::NotificationFailed => Ok(None),
+        EventKind::NotificationSent
+        | EventKind::NotificationFailed
+        | EventKind::PaymentSettled
+        | EventKind::DeadLetterRedriven
+        | EventKind::DeadLetterDiscarded
+        | EventKind::FlowPaused
+        | EventKind::FlowResumed
+        | EventKind::FlowSettingChanged => Ok(None),
     }
 }
 

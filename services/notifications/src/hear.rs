@@ -43,7 +43,13 @@ pub fn hear(kind: EventKind, event: &Envelope) -> Result<Option<Told>, Unreadabl
         | EventKind::RefundRequested
         // Own words.
         | EventKind::NotificationSent
-        | EventKind::NotificationFailed => Ok(None),
+        | EventKind::NotificationFailed
+        | EventKind::PaymentSettled
+        | EventKind::DeadLetterRedriven
+        | EventKind::DeadLetterDiscarded
+        | EventKind::FlowPaused
+        | EventKind::FlowResumed
+        | EventKind::FlowSettingChanged => Ok(None),
     }
 }
 

@@ -63,7 +63,14 @@ pub fn hear(kind: EventKind, event: &Envelope) -> Result<Option<Heard>, Unreadab
         | EventKind::OrderRejected
         | EventKind::OrderCancelled
         | EventKind::RefundRequested => return Ok(None),
-        EventKind::NotificationSent | EventKind::NotificationFailed => return Ok(None),
+        EventKind::NotificationSent
+        | EventKind::NotificationFailed
+        | EventKind::PaymentSettled
+        | EventKind::DeadLetterRedriven
+        | EventKind::DeadLetterDiscarded
+        | EventKind::FlowPaused
+        | EventKind::FlowResumed
+        | EventKind::FlowSettingChanged => return Ok(None),
     };
     Ok(Some(Heard {
         order_id: event

@@ -77,12 +77,18 @@ impl Service for Payments {
             | EventKind::StockReturned
             | EventKind::StockAdjusted
             | EventKind::NotificationSent
-            | EventKind::NotificationFailed => Ok(None),
+            | EventKind::NotificationFailed
+            | EventKind::DeadLetterRedriven
+            | EventKind::DeadLetterDiscarded
+            | EventKind::FlowPaused
+            | EventKind::FlowResumed
+            | EventKind::FlowSettingChanged => Ok(None),
             // Said by payments itself.
             EventKind::PaymentCaptured
             | EventKind::PaymentDeclined
             | EventKind::PaymentDeferred
             | EventKind::PaymentRefunded
+            | EventKind::PaymentSettled
             | EventKind::RefundFailed => Ok(None),
         }
     }

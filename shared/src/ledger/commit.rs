@@ -82,7 +82,12 @@ impl<S: Service> Attempt<'_, S> {
         self.check_epoch(&tx)?;
         let mut additions = Additions::default();
         let (inputs, dead) = self.collect(group, &mut additions);
-        let (says, answers) = self.decide(&tx, &inputs)?;
+        let (mut says, answers) = self.decide(&tx, &inputs)?;
+        for job in group {
+            if let Job::Act(act, _) = job {
+                act(&tx, &mut says, self.at)?;
+            }
+        }
         self.memory.inbox.write(&tx, &additions)?;
         dead_letter::write(&tx, &dead, self.at)?;
         let mut heads = self.relayed.clone();
@@ -92,7 +97,7 @@ impl<S: Service> Attempt<'_, S> {
             match job {
                 Job::Number(_) => outbox::number_all(&tx, &mut heads)?,
                 Job::Marks(marks) => write_marks(&tx, marks, self.at)?,
-                Job::Command(_) | Job::Heard(_) | Job::Flush(_) => {}
+                Job::Command(_) | Job::Heard(_) | Job::Act(..) | Job::Flush(_) => {}
             }
         }
         if heads != self.memory.heads {
@@ -127,7 +132,7 @@ impl<S: Service> Attempt<'_, S> {
             let position = |batch, event| Position { job: job_index, batch, event };
             match job {
                 Job::Command(command) if command.outcome.is_none() => inputs.push((position(0, 0), &command.input)),
-                Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Flush(_) => {}
+                Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_) => {}
                 Job::Heard(heard) => {
                     for (batch_index, batch) in heard.batches.iter().enumerate() {
                         if !self.take(batch, additions, &mut dead) {
@@ -185,7 +190,7 @@ impl<S: Service> Attempt<'_, S> {
     }
 
     fn decide(&self, tx: &Tx<'_>, inputs: &[(Position, &S::Input)]) -> Result<(Says, Answers<S>), Fault> {
-        let mut says = Says::new(self.identity.id.ledger, self.at);
+        let mut says = Says::new(self.identity.id.ledger, self.at).at_home_in(self.identity.id.partition);
         let mut answers = Vec::with_capacity(inputs.len());
         if inputs.is_empty() {
             return Ok((says, answers));
@@ -222,7 +227,7 @@ pub(super) fn set_aside<S: Service>(group: &mut [Job<S>], at: Position, cause: C
                 *event = Read::Dead { cause, error, raw };
             }
         }
-        Some(Job::Number(_) | Job::Marks(_) | Job::Flush(_)) | None => {}
+        Some(Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_)) | None => {}
     }
 }
 

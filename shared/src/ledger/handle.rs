@@ -12,7 +12,7 @@ use super::commit::Memory;
 use super::due::DueFeed;
 use super::error::{NotTaken, ReadError, StoreError};
 use super::inbox::Inbox;
-use super::job::{Command, HeardJob, Job, ToldMark};
+use super::job::{Act, Command, HeardJob, Job, ToldMark};
 use super::outbox::{self, Numbering, OutboxBatch};
 use super::readers::Readers;
 use super::says::Says;
@@ -128,6 +128,24 @@ impl<S: Service> Ledger<S> {
     /// Takes batches that were heard; answers after the commit, and then they may be acknowledged.
     pub async fn hear(&self, batches: Vec<Heard<S::Input>>) -> Result<(), NotTaken> {
         self.post(|reply| Job::Heard(HeardJob { batches, reply })).await
+    }
+
+    /// Does the machine's own work in a commit, with the events that tell of it; answers after the commit. `act` may be
+    /// done several times before it is committed once, and changes nothing but what it is handed.
+    pub async fn act<T: Send + 'static>(
+        &self,
+        act: impl Fn(&Tx<'_>, &mut Says, Timestamp) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, NotTaken> {
+        let done = Arc::new(Mutex::new(None));
+        let slot = done.clone();
+        let act: Act = Box::new(move |tx, says, at| {
+            let outcome = act(tx, says, at)?;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            Ok(())
+        });
+        self.post(|reply| Job::Act(act, reply)).await?;
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.take().ok_or(NotTaken::Closed)
     }
 
     /// Numbers every batch that has none yet (the gateway's relay).

@@ -1,9 +1,12 @@
 //! What waits before the writer.
 
+use spillway_proto::time::Timestamp;
 use tokio::sync::oneshot;
 
-use super::error::NotTaken;
+use super::error::{NotTaken, StoreError};
+use super::says::Says;
 use super::service::{Heard, Service};
+use super::tx::Tx;
 
 /// How far a listener says it has heard this ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub struct ToldMark {
     pub heard_us: i64,
 }
 
+/// Done in the transaction of its group, after all decisions; again from the start where the group is tried again.
+pub(super) type Act = Box<dyn Fn(&Tx<'_>, &mut Says, Timestamp) -> Result<(), StoreError> + Send>;
+
 /// One thing that waits to be committed.
 pub(super) enum Job<S: Service> {
     Command(Command<S>),
@@ -24,6 +30,8 @@ pub(super) enum Job<S: Service> {
     /// The relay wants every batch numbered.
     Number(oneshot::Sender<Result<(), NotTaken>>),
     Marks(Vec<ToldMark>),
+    /// The machine's own: what an operator did, with the events that tell of it.
+    Act(Act, oneshot::Sender<Result<(), NotTaken>>),
     /// Write down how far the relay has come, and whatever else waits: the last commit of a ledger.
     Flush(oneshot::Sender<Result<(), NotTaken>>),
 }
@@ -45,7 +53,7 @@ impl<S: Service> Job<S> {
     /// How much it adds to a commit.
     pub fn weight(&self) -> usize {
         match self {
-            Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Flush(_) => 1,
+            Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_) => 1,
             Job::Heard(heard) => heard.batches.iter().map(|batch| batch.events.len().max(1)).sum(),
         }
     }
@@ -55,7 +63,7 @@ impl<S: Service> Job<S> {
         match self {
             Job::Command(command) => drop(command.reply.send(Err(why.clone()))),
             Job::Heard(heard) => drop(heard.reply.send(Err(why.clone()))),
-            Job::Number(reply) | Job::Flush(reply) => drop(reply.send(Err(why.clone()))),
+            Job::Number(reply) | Job::Act(_, reply) | Job::Flush(reply) => drop(reply.send(Err(why.clone()))),
             Job::Marks(_) => {}
         }
     }
@@ -68,7 +76,7 @@ impl<S: Service> Job<S> {
                 drop(command.reply.send(outcome));
             }
             Job::Heard(heard) => drop(heard.reply.send(Ok(()))),
-            Job::Number(reply) | Job::Flush(reply) => drop(reply.send(Ok(()))),
+            Job::Number(reply) | Job::Act(_, reply) | Job::Flush(reply) => drop(reply.send(Ok(()))),
             Job::Marks(_) => {}
         }
     }

@@ -36,6 +36,8 @@ pub(crate) enum DueChange {
 pub struct Says {
     ledger: Ledger,
     at: Timestamp,
+    /// Where it says what belongs to no order.
+    home: Partition,
     pub(crate) batches: BTreeMap<Partition, Vec<BatchWriter>>,
     pub(crate) due: Vec<DueChange>,
     pub(crate) changed: Vec<[u8; 16]>,
@@ -44,10 +46,15 @@ pub struct Says {
 impl Says {
     /// For a commit of this ledger at this time. Also what tests of decisions hand in.
     pub fn new(ledger: Ledger, at: Timestamp) -> Self {
-        Says { ledger, at, batches: BTreeMap::new(), due: Vec::new(), changed: Vec::new() }
+        Says { ledger, at, home: Partition(0), batches: BTreeMap::new(), due: Vec::new(), changed: Vec::new() }
     }
 
-    /// Says an event. What belongs to no order is said in partition 0.
+    /// For a ledger that speaks in this one partition: what belongs to no order is said there.
+    pub(crate) fn at_home_in(self, home: Partition) -> Self {
+        Says { home, ..self }
+    }
+
+    /// Says an event. What belongs to no order is said in partition 0, or in the one partition of the ledger.
     pub fn event(&mut self, event: &NewEvent) {
         self.push(event);
     }
@@ -63,7 +70,7 @@ impl Says {
 
     /// Appends an event to its batch, and answers where in the batch it begins.
     fn push(&mut self, event: &NewEvent) -> (&BatchWriter, usize) {
-        let partition = event.subject.order().map_or(Partition(0), |order| order.partition());
+        let partition = event.subject.order().map_or(self.home, |order| order.partition());
         let batches = self.batches.entry(partition).or_default();
         if batches.last().is_none_or(|batch| batch.len() >= MAX_BATCH_BYTES) {
             batches.push(BatchWriter::default());

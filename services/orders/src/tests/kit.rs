@@ -101,7 +101,13 @@ fn occurrence(event: &Event) -> String {
         | Event::OrderCancelled(_)
         | Event::RefundRequested(_)
         | Event::NotificationSent(_)
-        | Event::NotificationFailed(_) => String::new(),
+        | Event::NotificationFailed(_)
+        | Event::PaymentSettled(_)
+        | Event::DeadLetterRedriven(_)
+        | Event::DeadLetterDiscarded(_)
+        | Event::FlowPaused(_)
+        | Event::FlowResumed(_)
+        | Event::FlowSettingChanged(_) => String::new(),
     }
 }
 
