@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod money;
 pub mod process;
+pub mod proxy;
 pub mod sums;
 
 use std::path::{Path, PathBuf};
