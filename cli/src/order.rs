@@ -1,6 +1,7 @@
 //! `spillway order`: one file for each verb.
 
 mod events;
+mod explain;
 mod follow;
 mod get;
 pub mod line;
@@ -19,6 +20,7 @@ pub async fn run(verb: OrderVerb, ctx: &Context) -> Result<(), Failure> {
         OrderVerb::Get { order_id } => get::run(order_id, ctx).await,
         OrderVerb::List(args) => list::run(args, ctx).await,
         OrderVerb::Watch(args) => watch::run(args, ctx).await,
+        OrderVerb::Explain { order_id } => explain::run(order_id, ctx).await,
         OrderVerb::Events { order_id } => events::run(order_id, ctx).await,
     }
 }

@@ -22,6 +22,11 @@ pub enum OrderVerb {
     List(ListOrdersArgs),
     /// Follow an order to its end
     Watch(WatchArgs),
+    /// Say what an order waits for, what happens next and when, and what can be done about it
+    Explain {
+        /// The order
+        order_id: String,
+    },
     /// Show everything that happened to an order
     Events {
         /// The order

@@ -142,7 +142,7 @@ pub fn without_unknown_payload(event: &mut OrderEvent, output: &Output) {
 }
 
 /// Without its prefix; a state that this build does not know by its number.
-fn state(order: &Order) -> String {
+pub fn state(order: &Order) -> String {
     match State::try_from(order.state) {
         Ok(state) => state.as_str_name().trim_start_matches("STATE_").to_owned(),
         Err(_) => format!("STATE {}", order.state),

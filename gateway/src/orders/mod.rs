@@ -1,6 +1,7 @@
 //! OrderService: what shops call.
 
 mod events;
+mod explain;
 mod list;
 mod place;
 
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use futures::Stream;
 use spillway_proto::pb::orders::order_service_server::OrderService;
 use spillway_proto::pb::orders::{
-    GetOrderRequest, GetOrderResponse, ListOrderEventsRequest, ListOrderEventsResponse, ListOrdersRequest,
-    ListOrdersResponse, PlaceOrderRequest, PlaceOrderResponse, WatchOrderRequest, WatchOrderResponse,
+    ExplainOrderRequest, ExplainOrderResponse, GetOrderRequest, GetOrderResponse, ListOrderEventsRequest,
+    ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, PlaceOrderRequest, PlaceOrderResponse,
+    WatchOrderRequest, WatchOrderResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -69,5 +71,14 @@ impl OrderService for Orders {
         let (_, extensions, message) = request.into_parts();
         let caller = caller::of_call(&extensions, self.reading.call_timeout);
         events::list(&self.reading, &caller, &message).await.map(answer::of)
+    }
+
+    async fn explain_order(
+        &self,
+        request: Request<ExplainOrderRequest>,
+    ) -> Result<Response<ExplainOrderResponse>, Status> {
+        let order_id = validate::order_id(&request.get_ref().order_id)?;
+        let caller = caller::of_call(request.extensions(), self.reading.call_timeout);
+        explain::explain(&self.reading, &caller, order_id).await.map(answer::of)
     }
 }

@@ -11,6 +11,7 @@
 
 mod config;
 pub mod domain;
+mod explain;
 mod hear;
 #[cfg(test)]
 mod laws;

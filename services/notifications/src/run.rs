@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::NotificationsConfig;
 use crate::domain::Trouble;
+use crate::explain;
 use crate::letter::Letter;
 use crate::mail::Mailer;
 use crate::service::{EMAIL, Input, Notifications, Tried};
@@ -39,7 +40,9 @@ pub fn start(config: &NotificationsConfig, place: &Place) -> Result<Vec<Ledger<N
     for id in LedgerId::all(Source::Notifications, place.partitions) {
         let service = Notifications { patience: config.retry.patience(), domain: mailer.domain().to_owned() };
         let ledger = place.open(id, Numbering::InCommit, MIGRATIONS, service, &[EMAIL])?;
-        place.attach(&ledger, Routes::new());
+        let of_explain = ledger.clone();
+        let routes = Routes::new().on("explain", move |call| explain::explain(of_explain.clone(), call));
+        place.attach(&ledger, routes);
         let (mailer, at_a_time) = (mailer.clone(), at_a_time.clone());
         let work = move |due| work(mailer.clone(), at_a_time.clone(), due);
         let (stop, worked) = (place.life.stop(Stage::Work), ledger.clone());

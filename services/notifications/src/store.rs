@@ -47,6 +47,16 @@ pub fn load(tx: &Tx<'_>, channel: &str, keys: &BTreeSet<Key>) -> Result<HashMap<
     Ok(rows.into_iter().collect())
 }
 
+/// Every delivery of an order of this shop.
+pub fn of_order(tx: &Tx<'_>, shop: &str, order: OrderId) -> Result<Vec<(Key, Stored)>, StoreError> {
+    tx.read(
+        "select order_id, event_id, shop, kind, state, attempt, told_us, ended_us, error from delivery
+         where order_id = $1 and shop = $2 order by told_us",
+        &[order.as_bytes().into(), Value::Text(shop)],
+        |row| Ok((key(row)?, stored(row)?)),
+    )
+}
+
 /// Writes deliveries that are new or changed.
 pub fn save<'d>(
     tx: &Tx<'_>,

@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod domain;
+mod explain;
 mod hear;
 pub mod queries;
 mod run;

@@ -51,7 +51,7 @@ pub async fn history(ledger: Ledger<Orders>, call: Call) -> Result<Bytes, Refusa
     Ok(answer.encode_to_vec().into())
 }
 
-fn read_id(text: &str) -> Result<OrderId, Refusal> {
+pub(crate) fn read_id(text: &str) -> Result<OrderId, Refusal> {
     text.parse().map_err(|_| refusal::new(Code::InvalidArgument, "INVALID_ORDER_ID", "an order's id is a UUID"))
 }
 

@@ -11,9 +11,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::OrdersConfig;
-use crate::queries;
 use crate::service::Orders;
 use crate::store::MIGRATIONS;
+use crate::{explain, queries};
 
 /// Opens the ledger of each partition in its place, and puts it on the bus. What it started ends with the place's life.
 pub async fn run(config: OrdersConfig, place: Place) -> Result<(), StartError> {
@@ -28,10 +28,11 @@ pub async fn run(config: OrdersConfig, place: Place) -> Result<(), StartError> {
 
 /// What orders answers.
 fn routes(ledger: &Ledger<Orders>) -> Routes {
-    let (of_history, of_list) = (ledger.clone(), ledger.clone());
+    let (of_history, of_list, of_explain) = (ledger.clone(), ledger.clone(), ledger.clone());
     Routes::new()
         .on("history", move |call| queries::history(of_history.clone(), call))
         .on("list", move |call| queries::list(of_list.clone(), call))
+        .on("explain", move |call| explain::explain(of_explain.clone(), call))
 }
 
 /// Tells which orders just changed, so that who watches one asks at once. A lossy hint: who misses it asks a little

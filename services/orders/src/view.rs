@@ -37,7 +37,7 @@ fn read_placed(raw: bytes::Bytes) -> Result<v1::OrderPlaced, StoreError> {
     v1::OrderPlaced::decode(event.payload).map_err(|error| unreadable(&error.to_string()))
 }
 
-fn unreadable(problem: &str) -> StoreError {
+pub fn unreadable(problem: &str) -> StoreError {
     StoreError::Statement(format!("an event in the history cannot be read: {problem}"))
 }
 
@@ -50,7 +50,7 @@ fn state(state: State) -> api::order::State {
 }
 
 /// Worked out when asked; only a pending order waits.
-fn waiting(order: &Order) -> Option<api::Waiting> {
+pub fn waiting(order: &Order) -> Option<api::Waiting> {
     if order.state.is_finished() {
         return None;
     }
@@ -64,8 +64,9 @@ fn waiting(order: &Order) -> Option<api::Waiting> {
             (api::waiting::Kind::Payment, held, detail)
         }
         (held, Some(since)) => {
+            // Orders hears when an outage begins, not when it ends: only what stays true after it is said.
             let detail = format!(
-                "the payment provider cannot be reached since {since:.0}; the order keeps its stock, and the charge \
+                "the payment provider stopped answering at {since:.0}; the order keeps its stock, and the charge \
                  is made by itself once the provider answers"
             );
             (api::waiting::Kind::Payment, held.unwrap_or(since), detail)

@@ -35,6 +35,16 @@ pub(super) fn write(tx: &Tx<'_>, changes: &[DueChange]) -> Result<(), StoreError
     Ok(())
 }
 
+/// When a row is due, and as which attempt; `None` where there is no such row.
+pub fn due_at(tx: &Tx<'_>, kind: &str, key: &[u8]) -> Result<Option<(Timestamp, i64)>, StoreError> {
+    let rows = tx.read(
+        "select due_us, attempt from due where kind = $1 and key = $2",
+        &[Value::Text(kind), Value::Blob(key)],
+        |row| Ok((time::from_micros(row.int(0)?), row.int(1)?)),
+    )?;
+    Ok(rows.into_iter().next())
+}
+
 /// The rows of a kind that are due, earliest first, and the time of the first that is not yet due.
 pub(super) fn read(
     tx: &Tx<'_>,

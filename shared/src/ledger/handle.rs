@@ -189,6 +189,13 @@ impl<S: Service> Ledger<S> {
         self.query(move |tx| outbox::from(tx, incarnation, partition, from, to, max_bytes)).await
     }
 
+    /// When the oldest batch of a partition that is not yet published was committed; `None` where all are.
+    pub async fn unsaid_since(&self, partition: Partition) -> Result<Option<Timestamp>, ReadError> {
+        let incarnation = self.shared.identity.incarnation;
+        let relayed = self.relayed_up_to(partition);
+        self.query(move |tx| outbox::unsaid_since(tx, incarnation, partition, relayed)).await
+    }
+
     /// The last number of each partition, as it moves.
     pub fn heads(&self) -> watch::Receiver<BTreeMap<Partition, i64>> {
         self.shared.heads.subscribe()

@@ -21,7 +21,7 @@ mod tx;
 mod work;
 mod writer;
 
-pub use due::DueFeed;
+pub use due::{DueFeed, due_at};
 pub use error::{NotTaken, OpenError, ReadError, StoreError};
 pub use handle::Ledger;
 pub use inbox::{Inbox, Line, Mark};

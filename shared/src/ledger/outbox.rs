@@ -123,6 +123,26 @@ fn next(heads: &mut Heads, partition: Partition) -> i64 {
     *head
 }
 
+/// When the oldest batch of a partition that is not published was committed, whether or not it has a number.
+pub(super) fn unsaid_since(
+    tx: &Tx<'_>,
+    incarnation: Incarnation,
+    partition: Partition,
+    relayed: i64,
+) -> Result<Option<Timestamp>, StoreError> {
+    let numbered = tx.read(
+        "select time_us from outbox where partition = $1 and number > $2 and incarnation = $3 order by number limit 1",
+        &[i64::from(partition.0).into(), relayed.into(), incarnation.as_bytes().into()],
+        |row| row.int(0),
+    )?;
+    let unnumbered = tx.read(
+        "select time_us from outbox where number is null and partition = $1 order by id limit 1",
+        &[i64::from(partition.0).into()],
+        |row| row.int(0),
+    )?;
+    Ok(numbered.into_iter().chain(unnumbered).min().map(time::from_micros))
+}
+
 /// Batches from a number on, up to so many bytes (at least one batch, if there is one).
 pub(super) fn from(
     tx: &Tx<'_>,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use spillway_proto::pb::orders::order_service_server::{OrderService, OrderServiceServer};
 use spillway_proto::pb::orders::{
-    GetOrderResponse, ListOrderEventsRequest, ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse,
-    OrderEvent, PlaceOrderRequest, PlaceOrderResponse,
+    ExplainOrderRequest, ExplainOrderResponse, GetOrderResponse, ListOrderEventsRequest, ListOrderEventsResponse,
+    ListOrdersRequest, ListOrdersResponse, OrderEvent, PlaceOrderRequest, PlaceOrderResponse,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -73,6 +73,10 @@ impl OrderService for Gateway {
     }
 
     async fn list_orders(&self, _: Request<ListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn explain_order(&self, _: Request<ExplainOrderRequest>) -> Result<Response<ExplainOrderResponse>, Status> {
         Err(Status::unimplemented("not asked for here"))
     }
 

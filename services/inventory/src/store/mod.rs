@@ -5,7 +5,7 @@ mod rows;
 mod schema;
 
 pub use book::Book;
-pub use rows::{ItemRow, item, items};
+pub use rows::{HoldRow, ItemRow, item, items};
 pub use schema::MIGRATIONS;
 
 use std::collections::HashSet;
@@ -43,6 +43,11 @@ pub fn load(tx: &Tx<'_>, inputs: &[&Input]) -> Result<Book, StoreError> {
     let stock = rows::read_stock(tx, &skus)?;
     let adjustments = rows::read_adjustments(tx, &adjustments)?;
     Ok(Book::new(stock, holds, adjustments))
+}
+
+/// The hold of an order of this shop, as committed.
+pub fn hold(tx: &Tx<'_>, shop: &str, order_id: OrderId) -> Result<Option<HoldRow>, StoreError> {
+    Ok(rows::read_holds(tx, &[order_id])?.into_iter().find(|row| row.shop == shop))
 }
 
 /// Writes what was changed; in the order of the tables, which is cheapest.

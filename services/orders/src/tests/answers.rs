@@ -76,7 +76,7 @@ async fn what_a_pending_order_waits_for_is_worked_out_when_asked() {
     bench.hear(&[(0, 4, deferred("o2", 4)), (0, 3, deferred("o1", 3))]).await;
     let third = waiting(&bench.history(0, 0, 0).await);
     assert_eq!((third.kind(), third.since), (api::waiting::Kind::Payment, second.since));
-    assert!(third.detail.contains("cannot be reached since 2027-01-15T08:00:04Z"), "{}", third.detail);
+    assert!(third.detail.contains("stopped answering at 2027-01-15T08:00:04Z"), "{}", third.detail);
     bench.hear(&[(0, 5, captured())]).await;
     assert_eq!(bench.history(0, 0, 0).await.order.and_then(|order| order.waiting), None);
 }
