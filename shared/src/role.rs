@@ -74,12 +74,13 @@ impl Place {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).push(check);
     }
 
-    /// Whether JetStream is connected. Not needed by the gateway, which accepts without it.
+    /// Whether NATS is connected and its JetStream answers. Not needed by the gateway, which accepts without it.
     pub fn jetstream_check(&self) -> Check {
-        let connected = self.bus.connected();
+        let (connected, answers) = (self.bus.connected(), self.bus.jetstream_answers());
         Check::asked("jetstream", move || {
             let is_connected = *connected.borrow();
-            async move { if is_connected { Ok(()) } else { Err("not connected to nats".to_owned()) } }
+            let answer = if is_connected { answers.borrow().clone() } else { Err("not connected to nats".to_owned()) };
+            std::future::ready(answer)
         })
     }
 

@@ -6,13 +6,17 @@ use std::time::Duration;
 use async_nats::jetstream;
 use tokio::sync::watch;
 
+use super::answering::Answering;
 use super::config::BusConfig;
 
 /// A half-open connection is found within two of these.
 const PING: Duration = Duration::from_secs(4);
 
-/// A publish without an answer counts as failed after this long, and is repeated under the same id.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The client lets go of a request to JetStream after this long. Who asks waits less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The client lets go of a publish after this long. The relay waits less, and says it again under the same id.
+const ACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The credentials or the address cannot be used at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,8 @@ pub struct Bus {
     pub(super) client: async_nats::Client,
     pub(super) jetstream: jetstream::Context,
     pub(super) config: Arc<BusConfig>,
+    pub(super) answering: Answering,
+    role: Arc<str>,
     connected: watch::Receiver<bool>,
 }
 
@@ -51,10 +57,16 @@ impl Bus {
         let addresses: Vec<&str> = config.url.split(',').map(str::trim).collect();
         let client = options.connect(addresses).await.map_err(|e| failed(e.to_string()))?;
         let jetstream = jetstream::context::ContextBuilder::new()
-            .timeout(Duration::from_secs(5))
+            .timeout(REQUEST_TIMEOUT)
             .ack_timeout(ACK_TIMEOUT)
             .build(client.clone());
-        Ok(Bus { client, jetstream, config: Arc::new(config.clone()), connected })
+        let answering = Answering::new(name);
+        Ok(Bus { client, jetstream, config: Arc::new(config.clone()), answering, role: name.into(), connected })
+    }
+
+    /// Whose connection it is, as a label of metrics.
+    pub(super) fn role(&self) -> Arc<str> {
+        self.role.clone()
     }
 
     /// Whether NATS answers now.
@@ -65,6 +77,11 @@ impl Bus {
     /// The connection's state, as it changes.
     pub fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
+    }
+
+    /// Whether JetStream answered when it was last spoken to, as that changes; if not, about what it was silent.
+    pub fn jetstream_answers(&self) -> watch::Receiver<Result<(), String>> {
+        self.answering.subscribe()
     }
 
     /// Lets go of NATS, once everything is said.

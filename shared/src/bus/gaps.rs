@@ -148,10 +148,12 @@ impl<S: Service> Gaps<S> {
                 }
             };
             if answer.pruned_up_to > 0 || answer.unknown_incarnation {
+                self.count("spillway_batches_gone_total", 1);
                 tracing::error!(source = %self.source, %incarnation, from, pruned_up_to = answer.pruned_up_to,
                     "batches are gone for good");
             }
             let Some(last) = answer.batches.last().map(|batch| batch.number) else { return false };
+            self.count("spillway_batches_asked_for_total", answer.batches.len());
             let service = self.ledger.service();
             let heard = answer.batches.into_iter().map(|batch| {
                 let number = BatchNumber { incarnation, partition: self.partition, number: batch.number };
@@ -166,5 +168,10 @@ impl<S: Service> Gaps<S> {
             from = last + 1;
         }
         true
+    }
+
+    fn count(&self, counter: &'static str, by: usize) {
+        let role = self.ledger.identity().id.ledger.name();
+        metrics::counter!(counter, "role" => role, "source" => self.source.name()).increment(by as u64);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::{FutureExt, StreamExt};
 use spillway_proto::{Ledger as Source, Partition, ledgers};
 use tokio::sync::watch;
@@ -20,7 +20,10 @@ const GATHER: usize = 256;
 const GATHER_BYTES: usize = 2 << 20;
 
 /// A pull that hears nothing for twice this long is made anew.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// How often a consumer that is listened to is looked at: somebody may have changed or paused it.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// After JetStream or the ledger refused.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -46,9 +49,13 @@ impl<S: Service> Listener<S> {
                 () = stop.cancelled() => return,
             };
             match pulled {
-                Ok(messages) => {
+                Ok((consumer, messages)) => {
                     drop(self.state.send_replace(Ok(())));
-                    if self.hear_all(messages, &stop).await {
+                    let stopped = tokio::select! {
+                        stopped = self.hear_all(messages, &stop) => stopped,
+                        () = self.until_replaced(consumer, &stream, &subject, &durable) => false,
+                    };
+                    if stopped {
                         return;
                     }
                 }
@@ -64,15 +71,34 @@ impl<S: Service> Listener<S> {
         }
     }
 
-    async fn pull(&self, stream: &str, subject: &str, durable: &str) -> Result<pull::Stream, String> {
+    async fn pull(&self, stream: &str, subject: &str, durable: &str) -> Result<(i128, pull::Stream), String> {
         let consumer = self.bus.keep_consumer(stream, subject, durable).await.map_err(|e| e.to_string())?;
-        consumer
+        let messages = consumer
             .stream()
             .max_messages_per_batch(self.bus.config.consumer.pull_messages)
             .heartbeat(HEARTBEAT)
             .messages()
             .await
-            .map_err(|e| format!("consumer {durable} of stream {stream}: {e}"))
+            .map_err(|e| format!("consumer {durable} of stream {stream}: {e}"))?;
+        Ok((made_at(&consumer), messages))
+    }
+
+    /// Keeps the consumer in shape while it is listened to, until it is another one under the same name.
+    async fn until_replaced(&self, known: i128, stream: &str, subject: &str, durable: &str) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if !self.bus.is_connected() {
+                continue;
+            }
+            match self.bus.keep_consumer(stream, subject, durable).await {
+                Ok(consumer) if made_at(&consumer) == known => drop(self.state.send_replace(Ok(()))),
+                Ok(_) => {
+                    tracing::warn!(stream, durable, "consumer was made anew, listening to the new one");
+                    return;
+                }
+                Err(error) => drop(self.state.send_replace(Err(error.to_string()))),
+            }
+        }
     }
 
     /// Until the pull breaks (false), or `stop` (true).
@@ -114,6 +140,12 @@ impl<S: Service> Listener<S> {
     /// Commits what was gathered. False where it was not taken before `stop`: it will be delivered again.
     async fn hear(&self, messages: &[Message], stop: &CancellationToken) -> bool {
         let batches: Vec<Batch> = messages.iter().map(|message| batch(self.source, message)).collect();
+        let again = messages.iter().filter(|message| message.info().is_ok_and(|info| info.delivered > 1)).count();
+        if again > 0 {
+            metrics::counter!("spillway_redeliveries_total", "role" => self.ledger.identity().id.ledger.name(),
+                "source" => self.source.name())
+            .increment(again as u64);
+        }
         loop {
             let heard = batches.iter().map(|batch| Heard::read(self.ledger.service().as_ref(), batch)).collect();
             match self.ledger.hear(heard).await {
@@ -138,6 +170,11 @@ impl<S: Service> Listener<S> {
             }
         }
     }
+}
+
+/// When a consumer was made, as Unix time in nanoseconds: whether it is still the same.
+fn made_at(consumer: &PullConsumer) -> i128 {
+    consumer.cached_info().created.unix_timestamp_nanos()
 }
 
 fn batch(source: Source, message: &Message) -> Batch {

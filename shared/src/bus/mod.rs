@@ -2,15 +2,19 @@
 //!
 //! Absent here: any copy of state. A stream can be wiped at any moment; the ledgers remember.
 
+mod answering;
 mod attach;
 mod calls;
 mod config;
 mod connection;
+mod differences;
+mod flight;
 mod gaps;
 mod listen;
 mod neighbours;
 pub mod refusal;
 mod relay;
+mod shape;
 mod streams;
 
 pub use attach::{Needed, attach};

@@ -17,7 +17,7 @@ use crate::ledger::{Ledger, Line, Service, ToldMark};
 /// A head, and a mark that does not move, is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_secs(30);
 
-/// A mark that moves is told this often.
+/// A head or a mark that moves is told this often.
 const TELL_MOVED: Duration = Duration::from_secs(1);
 
 /// Bytes of one answer to who asks for batches, well under the `max_payload` of 1 MiB.
@@ -41,17 +41,25 @@ pub(super) fn heads<S: Service>(ledger: &Ledger<S>) -> Vec<Head> {
         .collect()
 }
 
-/// Tells the heads again and again: whoever has missed something learns of it.
+/// Tells the heads again and again, once a second while they move, else every 30 s: whoever has missed something learns
+/// of it, also of the last that was said.
 pub(super) async fn tell_heads<S: Service>(ledger: Ledger<S>, bus: Bus, stop: CancellationToken) {
     let source = ledger.identity().id.ledger;
-    let mut tick = tokio::time::interval(TELL_AGAIN);
+    let mut told: HashMap<Partition, (i64, Instant)> = HashMap::new();
+    let mut tick = tokio::time::interval(TELL_MOVED);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let stopping = tokio::select! {
             _ = tick.tick() => false,
             () = stop.cancelled() => true,
         };
         for (head, partition) in heads(&ledger).into_iter().zip(&ledger.identity().serves) {
-            publish(&bus, ledgers::head_subject(source, *partition), head.encode_to_vec().into()).await;
+            let known = told.get(partition);
+            let stale = known.is_none_or(|(number, at)| *number != head.number || at.elapsed() >= TELL_AGAIN);
+            if (stale || stopping) && bus.is_connected() {
+                told.insert(*partition, (head.number, Instant::now()));
+                publish(&bus, ledgers::head_subject(source, *partition), head.encode_to_vec().into()).await;
+            }
         }
         if stopping {
             return;

@@ -3,20 +3,19 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::context::PublishError;
-use futures::StreamExt;
-use futures::future::BoxFuture;
-use futures::stream::FuturesOrdered;
+use async_nats::jetstream::context::{PublishAckFuture, PublishError};
+use async_nats::jetstream::publish::PublishAck;
 use spillway_proto::batch::{self, BatchNumber, header};
 use spillway_proto::ledgers::{self, StreamSpec};
 use spillway_proto::{Incarnation, Ledger as Source, Partition};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Bus;
+use super::flight::{Flight, NotPublished};
+use super::shape::Shape;
 use crate::ledger::{Ledger, OutboxBatch, Service};
-
-/// Messages that may wait for their acknowledgement.
-const IN_FLIGHT: usize = 64;
+use crate::steps;
 
 /// Bytes read from the outbox at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -53,8 +52,6 @@ pub(super) struct Relay<S: Service> {
     pub stream: StreamSpec,
 }
 
-type Acknowledged = BoxFuture<'static, (i64, Result<(), PublishError>)>;
-
 impl<S: Service> Relay<S> {
     pub async fn run(self, stop: CancellationToken) {
         self.relay(stop).await;
@@ -66,87 +63,148 @@ impl<S: Service> Relay<S> {
 
     async fn relay(&self, stop: CancellationToken) {
         let mut heads = self.ledger.heads();
-        let mut sent = self.ledger.relayed_up_to(self.partition);
-        let mut pending: FuturesOrdered<Acknowledged> = FuturesOrdered::new();
+        let mut connected = self.bus.connected();
+        let mut flight = Flight::after(self.relayed());
+        let mut shape = Shape::new(self.role(), &self.stream.name);
         let mut stopping = false;
-        self.keep_stream(&stop).await;
         loop {
-            let head = heads.borrow_and_update().get(&self.partition).copied().unwrap_or(0);
-            if sent < head && pending.len() < IN_FLIGHT {
-                sent = self.publish_from(sent + 1, head, &mut pending).await;
-                if sent < head && pending.is_empty() {
-                    tokio::time::sleep(PAUSE).await;
-                }
+            if connected.has_changed().unwrap_or(true) {
+                connected.mark_unchanged();
+                flight.cut(self.relayed());
+                shape.doubt();
             }
-            if stopping && ((pending.is_empty() && sent >= head) || !self.bus.is_connected()) {
+            if !*connected.borrow() {
+                if stopping {
+                    return;
+                }
+                tokio::select! {
+                    _ = connected.changed() => connected.mark_changed(),
+                    () = stop.cancelled() => stopping = true,
+                }
+                continue;
+            }
+            if !stopping && Instant::now() >= shape.next_look() {
+                self.look(&mut shape, &stop).await;
+            }
+            let head = heads.borrow_and_update().get(&self.partition).copied().unwrap_or(0);
+            if flight.sent < head && flight.room() > 0 {
+                self.publish_next(head, &mut flight).await;
+            }
+            if stopping && flight.is_empty() && flight.sent >= head {
                 return;
             }
             tokio::select! {
-                Some((number, outcome)) = pending.next(), if !pending.is_empty() => match outcome {
-                    Ok(()) => self.ledger.relayed(self.partition, number),
-                    Err(error) => {
-                        tracing::warn!(stream = self.stream.name, number, %error, "publish failed, saying it again");
-                        pending.clear();
-                        sent = self.ledger.relayed_up_to(self.partition);
-                        tokio::time::sleep(PAUSE).await;
-                        self.keep_stream(&stop).await;
+                Some((number, outcome)) = flight.next(), if !flight.is_empty() => {
+                    if let Err(why) = self.settle(number, outcome, &mut shape, &mut flight).await {
+                        tracing::warn!(stream = self.stream.name, number, %why, "publish failed, saying it again");
+                        // What is left is said at the next start.
+                        if stopping {
+                            return;
+                        }
                     }
-                },
+                }
                 moved = heads.changed(), if !stopping => stopping = moved.is_err(),
+                _ = connected.changed() => connected.mark_changed(),
+                () = tokio::time::sleep(PAUSE), if flight.is_empty() && flight.sent < head => {}
+                () = tokio::time::sleep_until(shape.next_look()), if !stopping => {}
                 () = stop.cancelled(), if !stopping => stopping = true,
             }
         }
     }
 
-    /// Until the stream is there, or there is no time left for it.
-    async fn keep_stream(&self, stop: &CancellationToken) {
-        let kept = async {
-            while let Err(error) = self.bus.keep_stream(&self.stream).await {
-                tracing::warn!(%error, "stream is not in shape, trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
-        };
+    fn relayed(&self) -> i64 {
+        self.ledger.relayed_up_to(self.partition)
+    }
+
+    fn role(&self) -> &'static str {
+        self.ledger.identity().id.ledger.name()
+    }
+
+    /// Looks whether the stream is in shape, and mends what can be mended. Where that is not all, it is published to
+    /// anyhow: what is not acknowledged is said again.
+    async fn look(&self, shape: &mut Shape, stop: &CancellationToken) {
         tokio::select! {
-            () = kept => {}
+            looked = self.bus.keep_stream(&self.stream) => shape.looked(looked),
             () = stop.cancelled() => {}
         }
     }
 
-    /// Publishes batches from a number on; answers the last number published.
-    async fn publish_from(&self, from: i64, to: i64, pending: &mut FuturesOrdered<Acknowledged>) -> i64 {
-        let room = i64::try_from(IN_FLIGHT - pending.len()).unwrap_or(1);
-        let to = to.min(from + room - 1);
+    /// Writes down what was acknowledged; after a failure all that is not is said again.
+    async fn settle(
+        &self,
+        number: i64,
+        outcome: Result<PublishAck, NotPublished>,
+        shape: &mut Shape,
+        flight: &mut Flight,
+    ) -> Result<(), NotPublished> {
+        let ours = outcome.and_then(|acknowledged| match acknowledged.stream == self.stream.name {
+            true => Ok(acknowledged),
+            false => Err(NotPublished::OtherStream(acknowledged.stream)),
+        });
+        match ours {
+            Ok(acknowledged) => {
+                steps::step("relay.after_ack");
+                self.bus.answering.answered();
+                metrics::counter!("spillway_relay_published_total", "role" => self.role()).increment(1);
+                // A duplicate is as good: the stream has it, or had it, and who has not heard it asks.
+                if acknowledged.duplicate {
+                    metrics::counter!("spillway_relay_duplicates_total", "role" => self.role()).increment(1);
+                } else {
+                    shape.took(acknowledged.sequence);
+                }
+                flight.succeeded();
+                self.ledger.relayed(self.partition, number);
+                Ok(())
+            }
+            Err(why) => {
+                metrics::counter!("spillway_relay_failures_total", "role" => self.role(), "cause" => why.cause())
+                    .increment(1);
+                if matches!(why, NotPublished::NoAnswer(_)) {
+                    self.bus.answering.was_silent(&format!("a publish to {} was not acknowledged", self.stream.name));
+                } else {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                shape.doubt();
+                let mut connected = self.bus.connected();
+                tokio::select! {
+                    () = flight.failed(self.relayed()) => {}
+                    _gone = connected.wait_for(|connected| !connected) => {}
+                }
+                Err(why)
+            }
+        }
+    }
+
+    /// Publishes what comes next, as far as there is room.
+    async fn publish_next(&self, head: i64, flight: &mut Flight) {
+        let from = flight.sent + 1;
+        let room = i64::try_from(flight.room()).unwrap_or(1);
+        let to = head.min(from + room - 1);
         let batches = match self.ledger.outbox(self.partition, from, to, READ_BYTES).await {
             Ok(batches) => batches,
             Err(error) => {
                 tracing::warn!(stream = self.stream.name, %error, "outbox cannot be read, trying again");
-                return from - 1;
+                return;
             }
         };
-        let mut sent = from - 1;
+        steps::step("relay.before_publish");
         for batch in batches {
             let number = batch.number;
             match self.publish(batch).await {
-                Ok(acknowledged) => pending.push_back(acknowledged),
+                Ok(acknowledged) => flight.push(number, acknowledged),
                 Err(error) => {
                     tracing::warn!(stream = self.stream.name, number, %error, "publish failed, trying again");
-                    return sent;
+                    return;
                 }
             }
-            sent = number;
         }
-        sent
     }
 
-    async fn publish(&self, batch: OutboxBatch) -> Result<Acknowledged, PublishError> {
+    async fn publish(&self, batch: OutboxBatch) -> Result<PublishAckFuture, PublishError> {
         let source = self.ledger.identity().id.ledger;
-        let incarnation = self.ledger.identity().incarnation;
-        let headers = headers(incarnation, &batch);
+        let headers = headers(self.ledger.identity().incarnation, &batch);
         let subject = ledgers::subject(source, self.partition);
-        let acknowledged = self.bus.jetstream.publish_with_headers(subject, headers, batch.body).await?;
-        let number = batch.number;
-        // A duplicate is as good: the stream has it.
-        Ok(Box::pin(async move { (number, acknowledged.await.map(|_| ())) }))
+        self.bus.jetstream.publish_with_headers(subject, headers, batch.body).await
     }
 }
 

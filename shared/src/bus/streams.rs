@@ -1,16 +1,22 @@
 //! Streams and consumers, kept in shape by the roles that own them. Nothing is ever deleted, purged or created over.
 
+use std::future::Future;
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, FromConsumer as _, PullConsumer, pull};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy, StorageType};
 use spillway_proto::ledgers::StreamSpec;
 
 use super::connection::Bus;
+use super::differences;
+use super::shape::Looked;
 
 /// JetStream absorbs a relay's retries under the same id for this long.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// How long JetStream is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// JetStream did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,30 +31,47 @@ fn failed(what: String) -> impl Fn(&dyn std::error::Error) -> StreamError {
 }
 
 impl Bus {
-    /// Creates the stream where there is none; changes only what differs.
-    pub async fn keep_stream(&self, spec: &StreamSpec) -> Result<(), StreamError> {
-        let wanted = self.stream_config(spec);
-        let error = failed(format!("stream {}", spec.name));
-        match self.jetstream.get_stream(&spec.name).await {
-            Ok(found) => {
-                let found = &found.cached_info().config;
-                if !stream_differs(found, &wanted) {
-                    return Ok(());
+    /// Asks JetStream something, and notes whether it answers.
+    async fn ask<T>(&self, what: &str, asked: impl Future<Output = T>) -> Result<T, StreamError> {
+        match tokio::time::timeout(ANSWER, asked).await {
+            Ok(answer) => Ok(answer),
+            Err(_elapsed) => {
+                if self.is_connected() {
+                    self.answering.was_silent(&format!("it was asked for {what}"));
                 }
-                tracing::info!(stream = spec.name, ?wanted, "changing stream");
-                let mut changed = found.clone();
-                changed.subjects.clone_from(&wanted.subjects);
-                changed.max_age = wanted.max_age;
-                changed.max_bytes = wanted.max_bytes;
-                changed.num_replicas = wanted.num_replicas;
-                changed.discard = wanted.discard;
-                self.jetstream.update_stream(changed).await.map_err(|e| error(&e))?;
-                Ok(())
+                let why = format!("no answer within {} s", ANSWER.as_secs());
+                Err(StreamError { what: what.to_owned(), why })
+            }
+        }
+    }
+
+    /// Creates the stream where there is none; changes only what differs, and nothing that would lose what it holds.
+    pub(super) async fn keep_stream(&self, spec: &StreamSpec) -> Result<Looked, StreamError> {
+        let wanted = self.stream_config(spec);
+        let what = format!("stream {}", spec.name);
+        let error = failed(what.clone());
+        match self.ask(&what, self.jetstream.get_stream(&spec.name)).await? {
+            Ok(found) => {
+                self.answering.answered();
+                let found = found.cached_info();
+                let differences = differences::of_stream(&found.config, &wanted);
+                if differences.is_empty() {
+                    return Ok(Looked::at(found, None));
+                }
+                tracing::warn!(stream = spec.name, ?differences, "stream is not as configured, changing it back");
+                metrics::counter!("spillway_streams_changed_back_total", "role" => self.role()).increment(1);
+                let changed = self.jetstream.update_stream(differences::stream_changed_back(&found.config, wanted));
+                let problem = self.ask(&what, changed).await?.err().map(|error| {
+                    format!("it differs ({}) and cannot be changed back: {error}", differences.join(", "))
+                });
+                Ok(Looked::at(found, problem))
             }
             Err(absent) if is_not_found(&absent) => {
+                self.answering.answered();
                 tracing::info!(stream = spec.name, "creating stream");
-                self.jetstream.create_stream(wanted).await.map_err(|e| error(&e))?;
-                Ok(())
+                let created = self.ask(&what, self.jetstream.create_stream(wanted)).await?;
+                metrics::counter!("spillway_streams_created_total", "role" => self.role()).increment(1);
+                Ok(Looked::at(created.map_err(|e| error(&e))?.cached_info(), None))
             }
             Err(other) => Err(error(&other)),
         }
@@ -78,9 +101,42 @@ impl Bus {
         subject: &str,
         durable: &str,
     ) -> Result<PullConsumer, StreamError> {
-        let error = failed(format!("consumer {durable} of stream {stream}"));
+        let what = format!("consumer {durable} of stream {stream}");
+        let error = failed(what.clone());
+        let wanted = self.consumer_config(subject, durable);
+        let found: Result<PullConsumer, _> =
+            self.ask(&what, self.jetstream.get_consumer_from_stream(durable, stream)).await?;
+        match found {
+            Ok(consumer) => {
+                self.answering.answered();
+                let info = consumer.cached_info();
+                let found = pull::Config::try_from_consumer_config(info.config.clone());
+                let found = found.map_err(|e| StreamError { what: what.clone(), why: e.to_string() })?;
+                let differences = differences::of_consumer(&found, &wanted, info.paused);
+                if differences.is_empty() {
+                    return Ok(consumer);
+                }
+                tracing::warn!(stream, durable, ?differences, "consumer is not as configured, changing it back");
+                metrics::counter!("spillway_consumers_changed_back_total", "role" => self.role()).increment(1);
+                let back = differences::consumer_changed_back(found, wanted);
+                let changed = self.jetstream.update_consumer_on_stream(back, stream);
+                self.ask(&what, changed).await?.map_err(|e| error(&e))
+            }
+            Err(absent) if is_consumer_not_found(&absent) => {
+                self.answering.answered();
+                tracing::info!(stream, durable, "creating consumer");
+                let created = self.jetstream.create_consumer_strict_on_stream(wanted, stream);
+                let created = self.ask(&what, created).await?.map_err(|e| error(&e))?;
+                metrics::counter!("spillway_consumers_created_total", "role" => self.role()).increment(1);
+                Ok(created)
+            }
+            Err(other) => Err(error(&other)),
+        }
+    }
+
+    fn consumer_config(&self, subject: &str, durable: &str) -> pull::Config {
         let listen = &self.config.consumer;
-        let wanted = pull::Config {
+        pull::Config {
             durable_name: Some(durable.to_owned()),
             filter_subject: subject.to_owned(),
             deliver_policy: DeliverPolicy::All,
@@ -89,36 +145,8 @@ impl Bus {
             max_ack_pending: listen.max_ack_pending,
             max_deliver: -1,
             ..pull::Config::default()
-        };
-        let found: Result<PullConsumer, _> = self.jetstream.get_consumer_from_stream(durable, stream).await;
-        match found {
-            Ok(consumer) => {
-                let config = &consumer.cached_info().config;
-                let same = config.ack_wait == wanted.ack_wait && config.max_ack_pending == wanted.max_ack_pending;
-                if same {
-                    return Ok(consumer);
-                }
-                tracing::info!(stream, durable, "changing consumer");
-                self.jetstream.update_consumer_on_stream(wanted, stream).await.map_err(|e| error(&e))
-            }
-            Err(absent) if is_consumer_not_found(&absent) => {
-                tracing::info!(stream, durable, "creating consumer");
-                self.jetstream.create_consumer_strict_on_stream(wanted, stream).await.map_err(|e| error(&e))
-            }
-            Err(other) => Err(error(&other)),
         }
     }
-}
-
-fn stream_differs(found: &stream::Config, wanted: &stream::Config) -> bool {
-    let mut subjects = (found.subjects.clone(), wanted.subjects.clone());
-    subjects.0.sort();
-    subjects.1.sort();
-    subjects.0 != subjects.1
-        || found.max_age != wanted.max_age
-        || found.max_bytes != wanted.max_bytes
-        || found.num_replicas != wanted.num_replicas
-        || found.discard != wanted.discard
 }
 
 fn is_not_found(error: &jetstream::context::GetStreamError) -> bool {
