@@ -9,6 +9,7 @@ const FILES: &[&str] = &[
     "spillway/ops/v1/flow.proto",
     "spillway/events/v1/events.proto",
     "spillway/internal/v1/bus.proto",
+    "spillway/internal/v1/pulse.proto",
     "spillway/internal/v1/queries.proto",
     "spillway/internal/v1/operations.proto",
     "io/cloudevents/v1/cloudevents.proto",

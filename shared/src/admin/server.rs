@@ -70,8 +70,12 @@ impl AdminServer {
     pub async fn run(self, shutdown: impl Future<Output = ()>, drain: Duration) -> Drained {
         let mut http = Builder::new(TokioExecutor::new());
         http.http1().timer(TokioTimer::new()).header_read_timeout(OPENING_TIMEOUT);
-        let limits =
-            ConnectionLimits { max_connections: MAX_CONNECTIONS, opening_timeout: OPENING_TIMEOUT, max_age: None };
+        let limits = ConnectionLimits {
+            max_connections: MAX_CONNECTIONS,
+            opening_timeout: OPENING_TIMEOUT,
+            max_age: None,
+            name: None,
+        };
         connections::serve(self.listener, http.http1_only(), limits, self.routes, shutdown, drain).await
     }
 }

@@ -9,6 +9,7 @@ use super::connection::Bus;
 use super::gaps::Gaps;
 use super::listen::Listener;
 use super::neighbours;
+use super::pulse;
 use super::relay::{self, Relay};
 use crate::ledger::{Ledger, Numbering, Service};
 use crate::lifecycle::{Life, Stage};
@@ -34,10 +35,14 @@ pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Ro
         let marks = neighbours::tell_marks(ledger.clone(), bus.clone(), life.stop(Stage::Tell));
         life.steady(Stage::Tell, format!("{name} marks"), marks);
     }
-    let (of_heads, of_batches) = (ledger.clone(), ledger.clone());
+    let (of_heads, of_batches, of_pulse) = (ledger.clone(), ledger.clone(), ledger.clone());
     let routes = routes
         .on("heads", move |_call| {
             let answer = neighbours::answer_heads(&of_heads);
+            async move { Ok(answer) }
+        })
+        .on("pulse", move |_call| {
+            let answer = pulse::answer(&of_pulse);
             async move { Ok(answer) }
         })
         .on("batches", move |call| {

@@ -12,6 +12,7 @@ mod flight;
 mod gaps;
 mod listen;
 mod neighbours;
+mod pulse;
 pub mod refusal;
 mod relay;
 mod shape;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Bus;
+use super::pulse;
 use crate::ledger::{Ledger, Line, Service, ToldMark};
 
 /// A head, and a mark that does not move, is told again after this long.
@@ -125,15 +126,7 @@ pub(super) async fn tell_marks<S: Service>(ledger: Ledger<S>, bus: Bus, stop: Ca
             let stale = told.get(line).is_none_or(|(number, at)| *number != mark.number || at.elapsed() >= TELL_AGAIN);
             if stale && bus.is_connected() {
                 told.insert(*line, (mark.number, Instant::now()));
-                let identity = ledger.identity();
-                let message = Mark {
-                    listener: identity.id.ledger.name().to_owned(),
-                    listener_partition: u32::from(identity.id.partition.0),
-                    incarnation: Bytes::copy_from_slice(line.incarnation.as_bytes()),
-                    partition: u32::from(line.partition.0),
-                    number: mark.number,
-                    heard_time_us: mark.time_us,
-                };
+                let message = pulse::told(ledger.identity(), line, mark);
                 let subject = ledgers::mark_subject(line.source, line.partition);
                 publish(&bus, subject, message.encode_to_vec().into()).await;
             }

@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::Uri;
+use http::{HeaderMap, Uri};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -15,40 +16,86 @@ use tower::Service;
 
 use super::admission::{Admission, Place};
 use super::deadline::{Allowance, Deadline};
+use super::gate::{Gate, LetIn};
+use super::limits::{GrpcLimits, duration};
+use super::message::Message;
 use super::methods::{Kind, Methods};
 use super::streams::StreamBody;
 use super::trace::TraceParent;
-use super::{Answer, Call, CallError, GrpcLimits, explain, panics};
+use super::{Answer, Call, CallError, explain, panics};
+use crate::listen::Name;
+
+/// How often a client's library has tried a call before (gRFC A6).
+const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
 /// What the column knows, the same for all connections.
-#[derive(Debug)]
 pub(super) struct Rules {
     methods: Methods,
-    admission: Admission,
+    pub(super) admission: Admission,
+    gate: Option<Arc<dyn Gate>>,
     allowance: Allowance,
+    /// For a message, from its headers on.
+    message_timeout: Duration,
+    name: Name,
     draining: CancellationToken,
 }
 
 impl Rules {
-    pub(super) fn new(methods: Methods, limits: &GrpcLimits, draining: CancellationToken) -> Rules {
-        Rules { methods, admission: Admission::new(limits), allowance: Allowance::new(limits), draining }
+    pub(super) fn new(
+        methods: Methods,
+        limits: &GrpcLimits,
+        gate: Option<Arc<dyn Gate>>,
+        name: Name,
+        draining: CancellationToken,
+    ) -> Rules {
+        Rules {
+            methods,
+            admission: Admission::new(limits, name),
+            gate,
+            allowance: Allowance::new(limits),
+            message_timeout: duration(limits.opening_timeout_ms),
+            name,
+            draining,
+        }
     }
 
-    /// Lets a call in: refuses it before anything of it is read, or gives it its trace, place and time.
-    fn admit(&self, call: &mut Call) -> Result<Admitted, CallError> {
-        let kind = self.methods.kind(call.uri().path());
-        let place = self.admission.admit(kind)?;
-        let deadline = match kind {
-            Kind::Unary | Kind::Stream => Some(self.allowance.of(call.headers())?),
+    /// Lets a call in as far as its headers go, and gives it its trace and its time.
+    fn begin(&self, call: &mut Call, kind: Kind) -> Result<Option<Timed>, CallError> {
+        let timed = match kind {
+            Kind::Unary | Kind::Stream => {
+                let allowed = self.allowance.of(call.headers())?;
+                Some(Timed { deadline: Deadline::after(allowed), allowed })
+            }
             Kind::Standard => None,
-        }
-        .map(|allowed| (Deadline::after(allowed), allowed));
-        let trace = TraceParent::of_call(call.headers());
-        call.extensions_mut().insert(trace);
-        if let Some((deadline, _)) = deadline {
+        };
+        if let Some(Timed { deadline, .. }) = timed {
             call.extensions_mut().insert(deadline);
         }
-        Ok(Admitted { kind, place, deadline })
+        Ok(timed)
+    }
+
+    /// Reads the message of a call, and refuses the call before anything of it is decoded, or gives it its place.
+    async fn admit(&self, call: Call, kind: Kind) -> Result<(Call, Place), Answer> {
+        let (mut head, body) = call.into_parts();
+        let mut body = Some(body);
+        if kind == Kind::Unary
+            && let Some(unread) = body.take()
+        {
+            let message = Message::read(unread, &self.admission, self.message_timeout).await;
+            let message = message.map_err(Status::into_http)?;
+            if let Some(gate) = self.gate.as_ref().filter(|gate| gate.guards(head.uri.path()))
+                && let Some(encoded) = message.encoded()
+            {
+                if let Some(refusal) = gate.refuse(encoded, tried(&head.headers)) {
+                    return Err(refusal.into_answer());
+                }
+                head.extensions.insert(LetIn);
+            }
+            body = Some(message.into_body());
+        }
+        let place = self.admission.admit(kind).map_err(|refusal| Status::from(refusal).into_http())?;
+        head.extensions.insert(TraceParent::of_call(&head.headers));
+        Ok((Call::from_parts(head, body.unwrap_or_default()), place))
     }
 
     /// A streamed answer lives on after its handler has returned.
@@ -60,16 +107,33 @@ impl Rules {
         };
         answer.map(|body| Body::new(StreamBody::new(body, uri, place, drain)))
     }
+
+    /// How long a refusal took, from the headers of its call to its trailers.
+    fn measure(&self, answer: &Answer, began: Instant) {
+        let is_refusal = answer.headers().get(Status::GRPC_STATUS).is_some_and(|status| status == RESOURCE_EXHAUSTED);
+        if is_refusal {
+            let Name { role, listener } = self.name;
+            metrics::histogram!("spillway_refusal_seconds", "role" => role, "listener" => listener)
+                .record(began.elapsed());
+        }
+    }
 }
 
-struct Admitted {
-    kind: Kind,
-    place: Place,
-    deadline: Option<(Deadline, std::time::Duration)>,
+/// The gRPC status as it is written.
+const RESOURCE_EXHAUSTED: &str = "8";
+
+#[derive(Clone, Copy)]
+struct Timed {
+    deadline: Deadline,
+    allowed: Duration,
+}
+
+fn tried(headers: &HeaderMap) -> u32 {
+    headers.get(PREVIOUS_ATTEMPTS).and_then(|tried| tried.to_str().ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// The column as a tower service around the routes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Calls<S> {
     routes: S,
     rules: Arc<Rules>,
@@ -83,7 +147,7 @@ impl<S> Calls<S> {
 
 impl<S> Service<Call> for Calls<S>
 where
-    S: Service<Call, Response = Answer, Error = Infallible>,
+    S: Service<Call, Response = Answer, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Answer;
@@ -95,35 +159,46 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let admitted = match self.rules.admit(&mut call) {
-            Ok(admitted) => admitted,
+        let began = Instant::now();
+        let kind = self.rules.methods.kind(call.uri().path());
+        let timed = match self.rules.begin(&mut call, kind) {
+            Ok(timed) => timed,
             Err(refusal) => return Box::pin(std::future::ready(Ok(Status::from(refusal).into_http()))),
         };
         let uri = call.uri().clone();
         let rules = Arc::clone(&self.rules);
-        let handler = self.routes.call(call);
+        // The one that was polled ready; a clone of it takes the next call.
+        let next = self.routes.clone();
+        let mut routes = std::mem::replace(&mut self.routes, next);
         Box::pin(async move {
-            let Admitted { kind, place, deadline } = admitted;
-            let answer = answer_in_time(handler, deadline, &uri).await.unwrap_or_else(Status::into_http);
+            let served = async {
+                let (call, place) = match rules.admit(call, kind).await {
+                    Ok(admitted) => admitted,
+                    Err(refusal) => return Ok((refusal, None)),
+                };
+                Ok((routes.call(call).await?, place))
+            };
+            let (answer, place) = answer_in_time(served, timed, &uri).await.unwrap_or_else(|s| (s.into_http(), None));
+            rules.measure(&answer, began);
             let answer = rules.outlive(answer, uri.clone(), kind, place);
             Ok(explain::complete(answer, uri))
         })
     }
 }
 
-/// The handler's answer; DEADLINE_EXCEEDED, and the handler dropped, when the time is up; INTERNAL when it panics.
-async fn answer_in_time(
-    handler: impl Future<Output = Result<Answer, Infallible>>,
-    deadline: Option<(Deadline, std::time::Duration)>,
+/// The answer; DEADLINE_EXCEEDED, and the handler dropped, when the time is up; INTERNAL when it panics.
+async fn answer_in_time<T>(
+    served: impl Future<Output = Result<T, Infallible>>,
+    timed: Option<Timed>,
     uri: &Uri,
-) -> Result<Answer, Status> {
+) -> Result<T, Status> {
     // Unwind safe: after a panic the handler's future is dropped and never polled again.
-    let handler = AssertUnwindSafe(handler).catch_unwind();
-    let ended = match deadline {
-        Some((deadline, allowed)) => tokio::time::timeout_at(deadline.at(), handler)
+    let served = AssertUnwindSafe(served).catch_unwind();
+    let ended = match timed {
+        Some(Timed { deadline, allowed }) => tokio::time::timeout_at(deadline.at(), served)
             .await
             .map_err(|_elapsed| CallError::DeadlineExceeded { allowed })?,
-        None => handler.await,
+        None => served.await,
     };
     match ended {
         Ok(Ok(answer)) => Ok(answer),

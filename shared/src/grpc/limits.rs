@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Problem, Validate, join};
+use crate::listen::Name;
 use crate::listen::connections::ConnectionLimits;
 
 /// The largest request message, in bytes, after decompression. A legal protobuf message can take sixty times its
@@ -29,6 +30,11 @@ const MAX_LOCAL_RESETS: usize = 1024;
 /// No timer here has a reason to be longer, and far beyond it the arithmetic of clocks ends.
 const LONGEST_MS: u64 = 30 * 24 * 3600 * 1000;
 
+/// Bytes that a client may send on one call, and on one connection, before we have read them: room for a largest
+/// message, and a bound on what all connections together can make us keep.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024 + 64;
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+
 /// What an HTTP/1 connection (gRPC-Web) may take to hold its headers, in bytes.
 const HTTP1_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -45,7 +51,8 @@ pub struct GrpcLimits {
     pub max_calls: NonZeroUsize,
     /// Server streams open at once, all connections together; refused like calls.
     pub max_streams: NonZeroUsize,
-    /// Milliseconds after which a connection is closed that has not sent the first bytes of HTTP.
+    /// Milliseconds after which a connection is closed that has not sent the first bytes of HTTP, and a call refused
+    /// whose message has not followed its headers.
     pub opening_timeout_ms: NonZeroU64,
     /// Milliseconds a call may take when its client sets no deadline. Of a stream, the time to its first answer.
     pub default_deadline_ms: NonZeroU64,
@@ -108,11 +115,12 @@ impl Validate for GrpcLimits {
 }
 
 impl GrpcLimits {
-    pub(super) fn connections(&self) -> ConnectionLimits {
+    pub(super) fn connections(&self, name: Name) -> ConnectionLimits {
         ConnectionLimits {
             max_connections: self.max_connections.get(),
             opening_timeout: duration(self.opening_timeout_ms),
             max_age: Some(duration(self.max_connection_age_ms)),
+            name: Some(name),
         }
     }
 
@@ -124,6 +132,8 @@ impl GrpcLimits {
             .keep_alive_interval(duration(self.keepalive_interval_ms))
             .keep_alive_timeout(duration(self.keepalive_timeout_ms))
             .max_header_list_size(MAX_HEADER_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS);
         http.http1()

@@ -1,7 +1,7 @@
 //! gRPC serving: limits, deadlines, sizes, health, reflection, gRPC-Web, and errors that tell what to do.
 //!
-//! A call passes these from the outside in: CORS and gRPC-Web ([`web`]), then the column in [`calls`]: trace context,
-//! admission, deadline, panic guard, service; on the way out every error is completed ([`explain`]).
+//! A call passes these from the outside in: CORS and gRPC-Web ([`web`]), then the column in [`calls`]: deadline, panic
+//! guard, message, gate, place, trace context, service; on the way out every error is completed ([`explain`]).
 //!
 //! A handler's future is dropped when its client goes away or its deadline passes: what must not stop half way runs
 //! in a task of its own.
@@ -11,8 +11,10 @@ mod calls;
 mod deadline;
 mod error;
 mod explain;
+mod gate;
 mod health;
 mod limits;
+mod message;
 mod methods;
 mod panics;
 mod server;
@@ -22,6 +24,7 @@ mod web;
 
 pub use deadline::Deadline;
 pub use error::{CallError, Cause, DOMAIN, FieldViolation, RETRY_PUSHBACK, Reason};
+pub use gate::{Gate, LetIn, Refusal};
 pub use health::Health;
 pub use limits::{GrpcLimits, MAX_REQUEST_BYTES};
 pub use server::{BuildError, GrpcServer, GrpcServerBuilder};

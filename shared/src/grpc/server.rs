@@ -18,12 +18,17 @@ use tonic_web::GrpcWebLayer;
 use tower::{Service, ServiceBuilder};
 
 use super::calls::{Calls, Rules};
+use super::gate::Gate;
 use super::health::Health;
 use super::limits::{GrpcLimits, MAX_REQUEST_BYTES};
 use super::methods::Methods;
 use super::web;
 use crate::config::{Problems, Validate};
+use crate::listen::Name;
 use crate::listen::connections::{self, Drained};
+
+/// How often the calls in flight are told.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 /// Services, health, reflection and limits, not yet on a listener.
 pub struct GrpcServerBuilder {
@@ -33,6 +38,8 @@ pub struct GrpcServerBuilder {
     descriptors: Vec<Vec<u8>>,
     health: Health,
     draining: CancellationToken,
+    gate: Option<Arc<dyn Gate>>,
+    name: Name,
 }
 
 /// Why a server could not be built.
@@ -68,6 +75,20 @@ impl GrpcServerBuilder {
         self
     }
 
+    /// Refuses calls before their messages are decoded.
+    #[must_use]
+    pub fn gate(mut self, gate: Arc<dyn Gate>) -> GrpcServerBuilder {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// What its figures are labelled with.
+    #[must_use]
+    pub fn named(mut self, name: Name) -> GrpcServerBuilder {
+        self.name = name;
+        self
+    }
+
     /// Cancelled when the server begins to drain: a handler with a long stream ends it then.
     #[must_use]
     pub fn draining(&self) -> CancellationToken {
@@ -93,7 +114,8 @@ impl GrpcServerBuilder {
         self.routes.add_service(health);
         Ok(GrpcServer {
             listener,
-            rules: Arc::new(Rules::new(methods, &self.limits, self.draining.clone())),
+            rules: Arc::new(Rules::new(methods, &self.limits, self.gate, self.name, self.draining.clone())),
+            name: self.name,
             routes: self.routes.routes().prepare(),
             limits: self.limits,
             services: self.services,
@@ -135,6 +157,7 @@ pub struct GrpcServer {
     routes: Routes,
     services: Vec<&'static str>,
     rules: Arc<Rules>,
+    name: Name,
     health: Health,
     draining: CancellationToken,
 }
@@ -149,6 +172,8 @@ impl GrpcServer {
             descriptors: Vec::new(),
             health: Health::new(),
             draining: CancellationToken::new(),
+            gate: None,
+            name: Name { role: "", listener: "grpc" },
         }
     }
 
@@ -169,7 +194,7 @@ impl GrpcServer {
             .option_layer(web::cors(&self.limits.allowed_origins))
             .map_response(web::tell_plain_http)
             .layer(GrpcWebLayer::new())
-            .service(Calls::new(self.routes, self.rules));
+            .service(Calls::new(self.routes, self.rules.clone()));
         let service =
             ServiceBuilder::new().map_request(|request: Request<Incoming>| request.map(Body::new)).service(service);
         let (health, draining) = (self.health, self.draining);
@@ -178,7 +203,18 @@ impl GrpcServer {
             health.drain().await;
             draining.cancel();
         };
-        let (http, limits) = (self.limits.http(), self.limits.connections());
-        connections::serve(self.listener, http, limits, service, stop, drain).await
+        let (http, limits) = (self.limits.http(), self.limits.connections(self.name));
+        let rules = self.rules;
+        let measure = async {
+            let mut every = tokio::time::interval(MEASURE_EVERY);
+            loop {
+                every.tick().await;
+                rules.admission.measure();
+            }
+        };
+        tokio::select! {
+            drained = connections::serve(self.listener, http, limits, service, stop, drain) => drained,
+            never = measure => never,
+        }
     }
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::{Service, ServiceExt};
 
+use super::Name;
 use super::opening::OpeningStream;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -46,6 +47,8 @@ pub struct ConnectionLimits {
     /// After this time, with a jitter of 10 % each way, a connection is told to go (GOAWAY) and ends when its calls
     /// have ended. Never cut: a call that runs is finished.
     pub max_age: Option<Duration>,
+    /// Under which open connections are counted; None for a listener whose connections are of no interest.
+    pub name: Option<Name>,
 }
 
 /// How a drain went.
@@ -74,18 +77,22 @@ where
     B::Error: Into<BoxError>,
 {
     let mut stop = pin!(stop);
-    let mut open = Open::new(limits.max_connections);
+    let mut open = Open::new(limits.max_connections, limits.name);
     let mut accepting = Accepting::default();
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some(ended) = open.tasks.join_next(), if !open.tasks.is_empty() => note_end(ended),
+            Some(ended) = open.tasks.join_next(), if !open.tasks.is_empty() => {
+                note_end(ended);
+                open.measure();
+            }
             accepted = listener.accept() => {
                 let Some((stream, peer)) = accepting.outcome(accepted).await else { continue };
                 if let Some(stream) = open.admit(stream, peer) {
                     let (http, limits, service) = (http.clone(), limits.clone(), service.clone());
                     let leave = open.leave.clone();
                     open.tasks.spawn(hold(stream, http, limits, service, leave));
+                    open.measure();
                 }
             }
         }
@@ -100,11 +107,19 @@ struct Open {
     max: usize,
     is_full: bool,
     leave: CancellationToken,
+    name: Option<Name>,
 }
 
 impl Open {
-    fn new(max: usize) -> Open {
-        Open { tasks: JoinSet::new(), max, is_full: false, leave: CancellationToken::new() }
+    fn new(max: usize, name: Option<Name>) -> Open {
+        Open { tasks: JoinSet::new(), max, is_full: false, leave: CancellationToken::new(), name }
+    }
+
+    fn measure(&self) {
+        if let Some(Name { role, listener }) = self.name {
+            let open = self.tasks.len() as f64;
+            metrics::gauge!("spillway_connections", "role" => role, "listener" => listener).set(open);
+        }
     }
 
     /// Gives the stream back when there is room for it, else refuses and closes it.
@@ -118,6 +133,11 @@ impl Open {
         }
         if !was_full {
             tracing::warn!(max_connections = self.max, %peer, "too many connections: refusing more until one ends");
+        }
+        if let Some(Name { role, listener }) = self.name {
+            let refused =
+                metrics::counter!("spillway_connections_refused_total", "role" => role, "listener" => listener);
+            refused.increment(1);
         }
         if let Err(error) = refuse(stream) {
             tracing::debug!(%peer, %error, "a refused connection could not be told why");

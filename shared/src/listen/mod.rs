@@ -14,6 +14,14 @@ pub use holder::Holder;
 /// Connections the kernel keeps for us before they are accepted. Linux caps it at `net.core.somaxconn` (4096).
 const BACKLOG: u32 = 1024;
 
+/// What the figures of a listener are labelled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    pub role: &'static str,
+    /// `grpc`, `ops`, `admin`.
+    pub listener: &'static str,
+}
+
 /// Binds a TCP listener; port 0 takes a free one (`local_addr` of the result tells which).
 ///
 /// # Errors

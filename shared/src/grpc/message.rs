@@ -1,0 +1,72 @@
+//! The message of a unary call, read before the call takes a place: who sends headers and no message keeps nobody out.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use http_body_util::{BodyExt, Full};
+use tonic::Status;
+use tonic::body::Body;
+
+use super::admission::Admission;
+use super::{CallError, Cause, MAX_REQUEST_BYTES, Reason};
+
+const MESSAGE_TOO_SLOW: Reason = Reason::new("MESSAGE_TOO_SLOW");
+
+/// Before each message: whether it is compressed, and its length in four bytes.
+const PREFIX_BYTES: usize = 5;
+
+/// A message with its prefix, as it came; cut where it is longer than any that is taken.
+pub(super) struct Message(Bytes);
+
+impl Message {
+    /// Reads a message. One that is there is read at once; for one that is not, the call waits in a room of its own, for
+    /// `within` at most.
+    pub(super) async fn read(body: Body, waiting: &Admission, within: Duration) -> Result<Message, Status> {
+        let mut reading = Box::pin(read(body));
+        if let Some(message) = (&mut reading).now_or_never() {
+            return message;
+        }
+        let _place = waiting.await_message()?;
+        let too_slow = || {
+            let sentence = "the message did not arrive within {within_ms} ms of its headers: try again";
+            let cause = Cause::new(MESSAGE_TOO_SLOW, sentence).with("within_ms", within.as_millis());
+            CallError::Unavailable { cause, retry_after: Duration::from_millis(100) }
+        };
+        tokio::time::timeout(within, reading).await.map_err(|_elapsed| too_slow())?
+    }
+
+    /// What was encoded. `None` where it is compressed, or not whole: that is the service's to judge.
+    pub(super) fn encoded(&self) -> Option<&[u8]> {
+        let (prefix, encoded) = self.0.split_first_chunk::<PREFIX_BYTES>()?;
+        let [compressed, length @ ..] = *prefix;
+        let is_whole = usize::try_from(u32::from_be_bytes(length)) == Ok(encoded.len());
+        (compressed == 0 && is_whole).then_some(encoded)
+    }
+
+    pub(super) fn into_body(self) -> Body {
+        Body::new(Full::new(self.0))
+    }
+}
+
+/// All that comes, up to what shows that it is too much.
+async fn read(mut body: Body) -> Result<Message, Status> {
+    let mut whole = Bytes::new();
+    let mut more = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers of a request mean nothing in gRPC.
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.is_empty() && more.is_empty() {
+            whole = data;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&whole);
+            }
+            more.extend_from_slice(&data);
+        }
+        if whole.len().max(more.len()) > PREFIX_BYTES + MAX_REQUEST_BYTES {
+            break;
+        }
+    }
+    Ok(Message(if more.is_empty() { whole } else { more.freeze() }))
+}
