@@ -5,6 +5,7 @@ pub mod calls;
 pub mod money;
 pub mod process;
 pub mod proxy;
+pub mod roles;
 pub mod sums;
 
 use std::path::{Path, PathBuf};
