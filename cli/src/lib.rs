@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod exit;
 pub mod load;
 pub mod logs;
+pub mod metrics;
 pub mod order;
 pub mod output;
 pub mod run;

@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spillway_shared::config::{Problem, Validate, join};
+use spillway_shared::role::LogLevel;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::exit::Failure;
 
@@ -55,23 +57,44 @@ impl Validate for LogConfig {
     }
 }
 
-/// Turns logging on for the rest of the process. `role` is in every line.
+/// Turns logging on for the rest of the process. `role` is in every line. Answers what changes the level while it runs.
 ///
 /// # Errors
 /// When the level is none, or logging is on already.
-pub fn init(config: &LogConfig, role: &'static str) -> Result<(), Failure> {
+pub fn init(config: &LogConfig, role: &'static str) -> Result<LogLevel, Failure> {
     let filter = EnvFilter::try_new(&config.level)
         .map_err(|error| Failure::usage(format!("log.level {:?} is no log level: {error}", config.level)))?;
     let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match (config.format, is_terminal) {
+    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    let configured = config.level.clone();
+    // What can be reloaded is made last: its type has the whole subscriber in it.
+    let (level, started) = match (config.format, is_terminal) {
         (LogFormat::Pretty, _) | (LogFormat::Auto, true) => {
             let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            lines.with_timer(SystemTime).with_ansi(is_terminal && !is_plain).try_init()
+            let lines = lines.with_timer(SystemTime).with_ansi(is_terminal && !is_plain);
+            let lines = lines.with_env_filter(filter).with_filter_reloading();
+            (changing(lines.reload_handle(), configured), lines.try_init())
         }
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => lines.event_format(JsonLines { role }).try_init(),
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => {
+            let lines = lines.event_format(JsonLines { role }).with_env_filter(filter).with_filter_reloading();
+            (changing(lines.reload_handle(), configured), lines.try_init())
+        }
     };
-    started.map_err(|error| Failure::failed(format!("cannot start logging: {error}")))
+    started.map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
+    Ok(level)
+}
+
+/// Puts another level in force, or the configured one where there is none.
+fn changing<S: 'static>(handle: reload::Handle<EnvFilter, S>, configured: String) -> LogLevel {
+    Arc::new(move |level| {
+        let level = level.unwrap_or(&configured);
+        let changed = EnvFilter::try_new(level).map_err(|error| error.to_string());
+        let changed = changed.and_then(|filter| handle.reload(filter).map_err(|error| error.to_string()));
+        match changed {
+            Ok(()) => tracing::info!(log_level = level, "log level changed"),
+            Err(error) => tracing::error!(log_level = level, error, "log level was not changed"),
+        }
+    })
 }
 
 /// `{"level":"info","time":"...","role":"gateway","msg":"...","target":"...", fields...}`.

@@ -6,8 +6,7 @@ use spillway_shared::config::Flag;
 use crate::cli::{Format, Role, RunArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::logs;
-use crate::system::{self, signals::Signals};
+use crate::system::{self, Instruments, signals::Signals};
 
 /// Runs the role until a signal; then drains it.
 ///
@@ -16,10 +15,10 @@ use crate::system::{self, signals::Signals};
 pub async fn run(args: RunArgs, ctx: &Context) -> Result<(), Failure> {
     let role = args.role;
     let config = ctx.load_config(flags(&args))?.config;
-    logs::init(&config.log, role.name())?;
+    let instruments = Instruments::start(&config, role.name())?;
     system::raise_file_limit();
     let mut signals = Signals::listen()?;
-    let running = system::start(role, &config).await?;
+    let running = system::start(role, &config, &instruments).await?;
     match ctx.output.format() {
         Format::Json => ctx.output.json(&json!({ "role": role.name(), "addresses": running.addresses }))?,
         Format::Table => {

@@ -12,18 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spillway_sandbox::Sandbox;
-use spillway_shared::admin::{About, AdminServer, Readiness};
+use spillway_shared::admin::{About, AdminServer, Metrics, Readiness};
 use spillway_shared::bus::Bus;
 use spillway_shared::ledger::SystemClock;
 use spillway_shared::lifecycle::{Drained, Life, Stage, TaskFailed};
 use spillway_shared::listen;
-use spillway_shared::role::Place;
+use spillway_shared::role::{LogLevel, Place};
 
 pub use open_orders::count as count_open_orders;
 
 use crate::cli::Role;
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::{logs, metrics};
 
 /// How long the admin server waits for running probes at the end.
 const ADMIN_DRAIN: Duration = Duration::from_millis(500);
@@ -31,6 +32,23 @@ const ADMIN_DRAIN: Duration = Duration::from_millis(500);
 /// The ledgers' folder inside the data folder.
 pub fn ledgers(data: &Path) -> std::path::PathBuf {
     data.join("ledgers")
+}
+
+/// What shows how this process does; one for all its roles.
+#[derive(Clone)]
+pub struct Instruments {
+    pub log_level: LogLevel,
+    pub metrics: Metrics,
+}
+
+impl Instruments {
+    /// Begins to log and to count.
+    ///
+    /// # Errors
+    /// When the level is none, or this was done before.
+    pub fn start(config: &Config, name: &'static str) -> Result<Instruments, Failure> {
+        Ok(Instruments { log_level: logs::init(&config.log, name)?, metrics: metrics::init()? })
+    }
 }
 
 /// A role that runs in this process.
@@ -47,7 +65,7 @@ pub struct Running {
 ///
 /// # Errors
 /// A ledger that cannot be opened, a port that is taken, an address of NATS that makes no sense.
-pub async fn start(role: Role, config: &Config) -> Result<Running, Failure> {
+pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Result<Running, Failure> {
     let life = Life::new(role.name(), Duration::from_secs(config.drain_timeout_s));
     if role == Role::Provider {
         return start_provider(config, life).await;
@@ -56,6 +74,7 @@ pub async fn start(role: Role, config: &Config) -> Result<Running, Failure> {
     let bus = Bus::connect(&config.nats, role.name()).await.map_err(|e| Failure::missing(e.to_string()))?;
     let mut place =
         Place::new(config.partitions, ledgers(&config.data), bus.clone(), Arc::new(SystemClock), life.clone());
+    place.log_level = Some(instruments.log_level.clone());
     place.limits.gather = Duration::from_millis(config.gather_ms);
     let mut addresses = roles::open(role, config, &place).await?;
     if role != Role::Gateway {
@@ -64,7 +83,7 @@ pub async fn start(role: Role, config: &Config) -> Result<Running, Failure> {
     let readiness = place.readiness();
     let admin_addr = admin.local_addr().map_err(|e| Failure::failed(e.to_string()))?;
     addresses.insert("admin".to_owned(), admin_addr.to_string());
-    serve_admin(&life, admin, role, &addresses, readiness.clone());
+    serve_admin(&life, admin, role, &addresses, readiness.clone(), instruments.metrics.clone());
     Ok(Running { role, life, readiness: Some(readiness), bus: Some(bus), addresses })
 }
 
@@ -74,6 +93,7 @@ fn serve_admin(
     role: Role,
     addresses: &BTreeMap<String, String>,
     readiness: Readiness,
+    metrics: Metrics,
 ) {
     let about = About {
         name: "spillway",
@@ -81,7 +101,7 @@ fn serve_admin(
         role: role.name().to_owned(),
         addresses: addresses.clone(),
     };
-    let server = AdminServer::new(listener, about, readiness.clone());
+    let server = AdminServer::new(listener, about, readiness.clone(), metrics);
     let (leaving, stop) = (life.shutting_down(), life.stop(Stage::Tell));
     life.steady(Stage::Tell, "admin", async move {
         let not_ready = async {

@@ -15,8 +15,7 @@ use crate::cli::{Role, UpArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::logs;
-use crate::system::{self, Running, nats, signals::Signals};
+use crate::system::{self, Instruments, Running, nats, signals::Signals};
 
 /// How long everything may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,14 +34,14 @@ struct System {
 pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
     let began = Instant::now();
     let mut config = ctx.load_config(flags::keys(&args))?.config;
-    logs::init(&config.log, "up")?;
+    let instruments = Instruments::start(&config, "up")?;
     system::raise_file_limit();
     let mut signals = Signals::listen()?;
     let ephemeral = ephemeral(&args, &mut config)?;
     let is_new = !system::ledgers(&config.data).join("gateway.db").exists();
     let mut up = System { roles: Vec::new(), provider: None, nats: None };
     let started = tokio::select! {
-        started = start(&args, &mut config, &mut up) => started,
+        started = start(&args, &mut config, &instruments, &mut up) => started,
         signal = signals.next() => Err(Failure::failed(format!("{signal} before everything was ready"))),
     };
     let outcome = match started {
@@ -81,7 +80,12 @@ fn ephemeral(args: &UpArgs, config: &mut Config) -> Result<Option<TempDir>, Fail
 }
 
 /// Starts nats-server, provider and roles, in this order, and waits until all are ready.
-async fn start(args: &UpArgs, config: &mut Config, up: &mut System) -> Result<banner::Place, Failure> {
+async fn start(
+    args: &UpArgs,
+    config: &mut Config,
+    instruments: &Instruments,
+    up: &mut System,
+) -> Result<banner::Place, Failure> {
     make_folder(&config.data)?;
     let mut place = banner::Place { data: config.data.clone(), ..banner::Place::default() };
     match &args.nats_url {
@@ -97,14 +101,14 @@ async fn start(args: &UpArgs, config: &mut Config, up: &mut System) -> Result<ba
         }
     }
     if args.provider_url.is_none() {
-        let provider = system::start(Role::Provider, config).await?;
+        let provider = system::start(Role::Provider, config, instruments).await?;
         config.payments.provider.url.clone_from(&provider.addresses["provider"]);
         place.admin.insert(Role::Provider.name(), provider.addresses["admin"].clone());
         up.provider = Some(provider);
     }
     place.provider.clone_from(&config.payments.provider.url);
     for role in [Role::Audit, Role::Notifications, Role::Orders, Role::Payments, Role::Inventory, Role::Gateway] {
-        let running = system::start(role, config).await?;
+        let running = system::start(role, config, instruments).await?;
         place.admin.insert(role.name(), running.addresses["admin"].clone());
         if role == Role::Gateway {
             place.grpc.clone_from(&running.addresses["grpc"]);

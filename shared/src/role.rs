@@ -1,14 +1,24 @@
 //! Where a role runs: its bus, its folder, its life; and what must be there before it is ready.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spillway_proto::LedgerId;
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
 use crate::admin::{Check, Readiness};
 use crate::bus::{self, Bus, Routes};
 use crate::ledger::{Clock, Ledger, LedgerSpec, Limits, Migration, Numbering, OpenError, Service};
-use crate::lifecycle::Life;
+use crate::lifecycle::{Life, Stage};
+
+/// The setting that changes what is logged, in every role.
+pub const LOG_LEVEL: &str = "log.level";
+
+/// Puts a level of the log in force for this process; `None` is the configured one.
+pub type LogLevel = Arc<dyn Fn(Option<&str>) + Send + Sync>;
 
 /// What a role is given.
 #[derive(Clone)]
@@ -22,6 +32,8 @@ pub struct Place {
     pub life: Life,
     /// The bounds of its ledgers.
     pub limits: Limits,
+    /// Where its process can change the level of its log while it runs.
+    pub log_level: Option<LogLevel>,
     checks: Arc<Mutex<Vec<Check>>>,
 }
 
@@ -38,7 +50,16 @@ pub enum StartError {
 
 impl Place {
     pub fn new(partitions: u16, folder: impl Into<PathBuf>, bus: Bus, clock: Arc<dyn Clock>, life: Life) -> Self {
-        Place { partitions, folder: folder.into(), bus, clock, life, limits: Limits::default(), checks: Arc::default() }
+        Place {
+            partitions,
+            folder: folder.into(),
+            bus,
+            clock,
+            life,
+            limits: Limits::default(),
+            log_level: None,
+            checks: Arc::default(),
+        }
     }
 
     /// Opens a ledger in this place.
@@ -67,6 +88,10 @@ impl Place {
         for (_, state) in bus::attach(&self.life, &self.bus, ledger, routes) {
             self.check(Check::watched("consumer", state));
         }
+        if let Some(level) = self.log_level.clone() {
+            let follow = follow_log_level(ledger.settings(), level, self.life.stop(Stage::Tell));
+            self.life.steady(Stage::Tell, format!("{} log level", ledger.identity().id), follow);
+        }
     }
 
     /// Adds a check of readiness.
@@ -87,5 +112,25 @@ impl Place {
     /// All checks so far; the role is ready when all that are needed answer yes.
     pub fn readiness(&self) -> Readiness {
         Readiness::new(std::mem::take(&mut *self.checks.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Keeps the level of the log as the ledger has it.
+async fn follow_log_level(
+    mut settings: watch::Receiver<Arc<BTreeMap<String, String>>>,
+    level: LogLevel,
+    stop: CancellationToken,
+) {
+    let mut in_force: Option<String> = None;
+    loop {
+        let wanted = settings.borrow_and_update().get(LOG_LEVEL).cloned();
+        if wanted != in_force {
+            level(wanted.as_deref());
+            in_force = wanted;
+        }
+        tokio::select! {
+            changed = settings.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => return,
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spillway_shared::admin::{About, AdminServer, Check, Readiness};
+use spillway_shared::admin::{About, AdminServer, Check, Metrics, Readiness};
 use spillway_shared::listen;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,10 +24,14 @@ fn start(readiness: Readiness) -> SocketAddr {
         role: "gateway".to_owned(),
         addresses: BTreeMap::from([("grpc".to_owned(), "127.0.0.1:50051".to_owned())]),
     };
-    let server = AdminServer::new(listener, about, readiness);
+    let server = AdminServer::new(listener, about, readiness, figures());
     let addr = server.local_addr().expect("bound");
     tokio::spawn(server.run(pending(), Duration::ZERO));
     addr
+}
+
+fn figures() -> Metrics {
+    Arc::new(|| "spillway_things_total 7\n".to_owned())
 }
 
 async fn get(addr: SocketAddr, path: &str) -> (u16, String) {
@@ -86,6 +91,7 @@ async fn health_depends_on_no_check_and_info_tells_what_runs() {
     let expected =
         json!({"name": "spillway", "version": "0.1.0", "role": "gateway", "addresses": {"grpc": "127.0.0.1:50051"}});
     assert_eq!(body, expected);
+    assert_eq!(get(addr, "/metrics").await, (200, "spillway_things_total 7\n".to_owned()));
     assert_eq!(get(addr, "/nothing").await.0, 404);
 }
 
@@ -93,7 +99,7 @@ async fn health_depends_on_no_check_and_info_tells_what_runs() {
 async fn it_stops_when_told_although_a_connection_rests() {
     let listener = listen::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let about = About { name: "spillway", version: "0.1.0", role: "audit".to_owned(), addresses: BTreeMap::new() };
-    let server = AdminServer::new(listener, about, Readiness::new([]));
+    let server = AdminServer::new(listener, about, Readiness::new([]), figures());
     let addr = server.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async {

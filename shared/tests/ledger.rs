@@ -202,7 +202,7 @@ async fn due_work_is_done_when_it_is_due_and_its_result_is_an_input() {
         let (ledger, stop) = (ledger.clone(), stop.clone());
         async move {
             ledger
-                .work_off("again", 4, stop, |due| async move {
+                .work_off("again", "again", 4, stop, |due| async move {
                     let name = String::from_utf8(due.key.to_vec()).expect("a name");
                     Add { done: true, ..Add::new(&name, 10) }
                 })
@@ -228,7 +228,7 @@ async fn what_falls_due_while_workers_wait_is_done_at_once() {
             let name = String::from_utf8(due.key.to_vec()).expect("a name");
             Add { done: true, ..Add::new(&name, 10) }
         };
-        async move { ledger.work_off("again", 4, stop, again).await }
+        async move { ledger.work_off("again", "again", 4, stop, again).await }
     });
     let mut heads = ledger.heads();
     // The first row may be found by the sweep that every start makes; the second one waits for nothing but its commit.

@@ -18,6 +18,9 @@ use crate::mail::Mailer;
 use crate::service::{EMAIL, Input, Notifications, Tried};
 use crate::store::{self, MIGRATIONS};
 
+/// What operators pause it by.
+const FLOW: &str = "notifications";
+
 /// Opens the notifications ledger of every partition in its place, puts it on the bus, and works off its mails. What
 /// it started ends with the place's life.
 ///
@@ -47,7 +50,7 @@ pub fn start(config: &NotificationsConfig, place: &Place) -> Result<Vec<Ledger<N
         let work = move |due| work(mailer.clone(), at_a_time.clone(), due);
         let (stop, worked) = (place.life.stop(Stage::Work), ledger.clone());
         place.life.steady(Stage::Work, format!("{id} {EMAIL}"), async move {
-            worked.work_off(EMAIL, workers, stop, work).await;
+            worked.work_off(EMAIL, FLOW, workers, stop, work).await;
         });
         ledgers.push(ledger);
     }

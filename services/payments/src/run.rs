@@ -40,11 +40,11 @@ pub async fn run(config: PaymentsConfig, place: Place) -> Result<(), StartError>
 
 fn work_off(place: &Place, ledger: &Ledger<Payments>, workers: usize, worker: &Worker<HttpProvider>) {
     // Refunds are few and wait for nobody: they have hands of their own.
-    for (kind, hands) in [("charge", workers), ("refund", workers.div_ceil(8))] {
+    for (kind, flow, hands) in [("charge", "payments", workers), ("refund", "refunds", workers.div_ceil(8))] {
         let (ledger, worker, stop) = (ledger.clone(), worker.clone(), place.life.stop(Stage::Work));
         let name = format!("{} {kind}", ledger.identity().id.name());
         place.life.steady(Stage::Work, name, async move {
-            ledger.work_off(kind, hands, stop, move |due| worker.clone().work(due)).await;
+            ledger.work_off(kind, flow, hands, stop, move |due| worker.clone().work(due)).await;
         });
     }
 }

@@ -4,4 +4,4 @@ mod readiness;
 mod server;
 
 pub use readiness::{Check, CheckReport, Readiness, ReadinessReport};
-pub use server::{About, AdminServer};
+pub use server::{About, AdminServer, Metrics};

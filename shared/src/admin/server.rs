@@ -1,4 +1,4 @@
-//! The admin server: `/health`, `/ready` and `/info`.
+//! The admin server: `/health`, `/ready`, `/info` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,16 +45,22 @@ pub struct AdminServer {
 struct Shown {
     about: Arc<About>,
     readiness: Readiness,
+    metrics: Metrics,
 }
+
+/// Writes all figures of this process in Prometheus' text format. It is called at every scrape and reads what is in
+/// memory.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 impl AdminServer {
     #[must_use]
-    pub fn new(listener: TcpListener, about: About, readiness: Readiness) -> AdminServer {
-        let shown = Shown { about: Arc::new(about), readiness };
+    pub fn new(listener: TcpListener, about: About, readiness: Readiness, metrics: Metrics) -> AdminServer {
+        let shown = Shown { about: Arc::new(about), readiness, metrics };
         let routes = Router::new()
             .route("/health", get(health))
             .route("/ready", get(ready))
             .route("/info", get(info))
+            .route("/metrics", get(figures))
             .fallback(unknown)
             .with_state(shown);
         AdminServer { listener, routes }
@@ -95,6 +101,10 @@ async fn info(State(shown): State<Shown>) -> Json<About> {
     Json(About::clone(&shown.about))
 }
 
+async fn figures(State(shown): State<Shown>) -> ([(&'static str, &'static str); 1], String) {
+    ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], (shown.metrics)())
+}
+
 async fn unknown() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "there is nothing here: ask /health, /ready or /info\n")
+    (StatusCode::NOT_FOUND, "there is nothing here: ask /health, /ready, /info or /metrics\n")
 }

@@ -12,8 +12,9 @@ use super::commit::Memory;
 use super::due::DueFeed;
 use super::error::{NotTaken, ReadError, StoreError};
 use super::inbox::Inbox;
-use super::job::{Act, Command, HeardJob, Job, ToldMark};
+use super::job::{ActFn, Command, HeardJob, Job, ToldMark};
 use super::outbox::{self, Numbering, OutboxBatch};
+use super::pause::Pause;
 use super::readers::Readers;
 use super::says::Says;
 use super::service::{Heard, Service};
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub unnumbered: Notify,
     pub changed: broadcast::Sender<Arc<Vec<[u8; 16]>>>,
     pub feeds: Vec<Arc<DueFeed>>,
+    pub pauses: watch::Sender<Arc<BTreeMap<String, Pause>>>,
+    pub settings: watch::Sender<Arc<BTreeMap<String, String>>>,
     pub failed: watch::Sender<Option<String>>,
     /// Closed once the writer has let go of the file.
     pub gone: tokio_util::sync::CancellationToken,
@@ -81,6 +84,10 @@ impl Shared {
         });
         if inbox_moved {
             self.inbox.send_replace(Arc::new(memory.inbox.clone()));
+        }
+        if let Some(in_force) = says.in_force {
+            self.pauses.send_replace(in_force.pauses);
+            self.settings.send_replace(in_force.settings);
         }
         if !says.due.is_empty() {
             self.feeds.iter().for_each(|feed| feed.committed(&says.due, at));
@@ -138,7 +145,7 @@ impl<S: Service> Ledger<S> {
     ) -> Result<T, NotTaken> {
         let done = Arc::new(Mutex::new(None));
         let slot = done.clone();
-        let act: Act = Box::new(move |tx, says, at| {
+        let act: ActFn = Box::new(move |tx, says, at| {
             let outcome = act(tx, says, at)?;
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
             Ok(())
@@ -227,6 +234,16 @@ impl<S: Service> Ledger<S> {
     /// The keys that commits change, as a lossy hint.
     pub fn changed(&self) -> broadcast::Receiver<Arc<Vec<[u8; 16]>>> {
         self.shared.changed.subscribe()
+    }
+
+    /// What operators hold up, by flow, as it changes.
+    pub fn pauses(&self) -> watch::Receiver<Arc<BTreeMap<String, Pause>>> {
+        self.shared.pauses.subscribe()
+    }
+
+    /// What operators have set, by name, as it changes. What is not there goes by the configuration.
+    pub fn settings(&self) -> watch::Receiver<Arc<BTreeMap<String, String>>> {
+        self.shared.settings.subscribe()
     }
 
     /// The due rows of a kind that was named when the ledger was opened.

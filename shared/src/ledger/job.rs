@@ -21,7 +21,7 @@ pub struct ToldMark {
 }
 
 /// Done in the transaction of its group, after all decisions; again from the start where the group is tried again.
-pub(super) type Act = Box<dyn Fn(&Tx<'_>, &mut Says, Timestamp) -> Result<(), StoreError> + Send>;
+pub(super) type ActFn = Box<dyn Fn(&Tx<'_>, &mut Says, Timestamp) -> Result<(), StoreError> + Send>;
 
 /// One thing that waits to be committed.
 pub(super) enum Job<S: Service> {
@@ -31,7 +31,7 @@ pub(super) enum Job<S: Service> {
     Number(oneshot::Sender<Result<(), NotTaken>>),
     Marks(Vec<ToldMark>),
     /// The machine's own: what an operator did, with the events that tell of it.
-    Act(Act, oneshot::Sender<Result<(), NotTaken>>),
+    Act(ActFn, oneshot::Sender<Result<(), NotTaken>>),
     /// Write down how far the relay has come, and whatever else waits: the last commit of a ledger.
     Flush(oneshot::Sender<Result<(), NotTaken>>),
 }

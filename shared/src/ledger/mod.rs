@@ -3,6 +3,7 @@
 //!
 //! Absent here: any idea of what is decided (that is a [`Service`]), and NATS (that is the bus).
 
+mod act;
 mod commit;
 mod dead_letter;
 mod due;
@@ -12,23 +13,28 @@ mod inbox;
 mod job;
 mod open;
 mod outbox;
+mod pause;
 mod readers;
 mod says;
 mod schema;
 mod service;
+mod setting;
 mod spec;
 mod tx;
 mod work;
 mod writer;
 
+pub use act::{Act, Acted};
 pub use due::{DueFeed, due_at};
 pub use error::{NotTaken, OpenError, ReadError, StoreError};
 pub use handle::Ledger;
 pub use inbox::{Inbox, Line, Mark};
 pub use job::ToldMark;
 pub use outbox::{Numbering, OutboxBatch};
+pub use pause::Pause;
 pub use says::{Due, Says};
 pub use schema::Migration;
 pub use service::{Batch, Cause, Heard, Read, Service, Unreadable};
+pub use setting::Setting;
 pub use spec::{Clock, Identity, LedgerSpec, Limits, SystemClock};
 pub use tx::{Row, Tx, Value};

@@ -13,6 +13,7 @@ use spillway_proto::time::{self, Timestamp};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::act::InForce;
 use super::commit::Memory;
 use super::due::DueFeed;
 use super::error::{OpenError, StoreError};
@@ -42,9 +43,9 @@ impl<S: Service> Ledger<S> {
         let failed = |source: StoreError| OpenError::Store { path: path.clone(), source };
         let mut connection = connect(&path).map_err(failed)?;
         let at = spec::now(spec.clock.as_ref());
-        let (identity, memory) = prepare(&mut connection, &spec, at)?;
+        let (identity, memory, in_force) = prepare(&mut connection, &spec, at)?;
         let readers = Readers::open(&path, spec.limits.readers).map_err(failed)?;
-        let shared = Arc::new(share(&spec, identity, &memory, due_kinds));
+        let shared = Arc::new(share(&spec, identity, &memory, in_force, due_kinds));
         let (jobs, waiting) = mpsc::channel(spec.limits.queue);
         let service = Arc::new(service);
         let gone = shared.gone.clone();
@@ -70,7 +71,13 @@ impl<S: Service> Ledger<S> {
     }
 }
 
-fn share(spec: &LedgerSpec, identity: Identity, memory: &Memory, due_kinds: &[&'static str]) -> Shared {
+fn share(
+    spec: &LedgerSpec,
+    identity: Identity,
+    memory: &Memory,
+    in_force: InForce,
+    due_kinds: &[&'static str],
+) -> Shared {
     Shared {
         identity,
         limits: spec.limits,
@@ -81,6 +88,8 @@ fn share(spec: &LedgerSpec, identity: Identity, memory: &Memory, due_kinds: &[&'
         unnumbered: Notify::new(),
         changed: broadcast::Sender::new(1024),
         feeds: due_kinds.iter().map(|kind| Arc::new(DueFeed::new(kind, DUE_WINDOW))).collect(),
+        pauses: watch::Sender::new(in_force.pauses),
+        settings: watch::Sender::new(in_force.settings),
         failed: watch::Sender::new(None),
         gone: CancellationToken::new(),
     }
@@ -129,7 +138,11 @@ pub(super) fn plan_once(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// Brings the schema up to date, takes the lease, and loads what the writer remembers.
-fn prepare(connection: &mut Connection, spec: &LedgerSpec, at: Timestamp) -> Result<(Identity, Memory), OpenError> {
+fn prepare(
+    connection: &mut Connection,
+    spec: &LedgerSpec,
+    at: Timestamp,
+) -> Result<(Identity, Memory, InForce), OpenError> {
     let path = spec.path();
     let failed = |source: StoreError| OpenError::Store { path: path.clone(), source };
     let transaction =
@@ -145,10 +158,11 @@ fn prepare(connection: &mut Connection, spec: &LedgerSpec, at: Timestamp) -> Res
     let serves = spec.id.serves(spec.partitions);
     let heads = Heads::load(&tx, incarnation, &serves).map_err(failed)?;
     let inbox = Inbox::load(&tx).map_err(failed)?;
+    let in_force = InForce::load(&tx).map_err(failed)?;
     transaction.commit().map_err(|e| failed(e.into()))?;
     let identity =
         Identity { id: spec.id, partitions: spec.partitions, serves, incarnation, epoch, numbering: spec.numbering };
-    Ok((identity, Memory { inbox, heads }))
+    Ok((identity, Memory { inbox, heads }, in_force))
 }
 
 /// Who this ledger is; decided at its first opening.

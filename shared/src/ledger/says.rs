@@ -7,6 +7,8 @@ use spillway_proto::batch::{self, BatchWriter, MAX_BATCH_BYTES};
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Ledger, NewEvent, Partition};
 
+use super::act::InForce;
+
 /// Work that waits for the world: a call to a provider, a mail, a deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -41,12 +43,22 @@ pub struct Says {
     pub(crate) batches: BTreeMap<Partition, Vec<BatchWriter>>,
     pub(crate) due: Vec<DueChange>,
     pub(crate) changed: Vec<[u8; 16]>,
+    /// What operators left in force, where this commit changes it.
+    pub(crate) in_force: Option<InForce>,
 }
 
 impl Says {
     /// For a commit of this ledger at this time. Also what tests of decisions hand in.
     pub fn new(ledger: Ledger, at: Timestamp) -> Self {
-        Says { ledger, at, home: Partition(0), batches: BTreeMap::new(), due: Vec::new(), changed: Vec::new() }
+        Says {
+            ledger,
+            at,
+            home: Partition(0),
+            batches: BTreeMap::new(),
+            due: Vec::new(),
+            changed: Vec::new(),
+            in_force: None,
+        }
     }
 
     /// For a ledger that speaks in this one partition: what belongs to no order is said there.

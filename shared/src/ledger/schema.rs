@@ -8,9 +8,10 @@ use spillway_proto::time::{self, Timestamp};
 pub type Migration = (&'static str, &'static str);
 
 /// The tables of the machine room.
-pub(super) const LEDGER: &[Migration] = &[(
-    "ledger",
-    "create table ledger (
+pub(super) const LEDGER: &[Migration] = &[
+    (
+        "ledger",
+        "create table ledger (
          one integer primary key check (one = 1),
          name text not null,
          incarnation blob not null,
@@ -93,7 +94,38 @@ pub(super) const LEDGER: &[Migration] = &[(
          state text not null
      );
      create index dead_letter_fingerprint on dead_letter (fingerprint);",
-)];
+    ),
+    (
+        "operators",
+        "create table pause (
+         flow text primary key,
+         reason text not null,
+         paused_by text not null,
+         since_us integer not null
+     );
+     create table setting (
+         name text primary key,
+         value text not null,
+         reason text not null,
+         set_by text not null,
+         since_us integer not null
+     );
+     create table operator_act (
+         request_id blob primary key,
+         what text not null,
+         at_us integer not null
+     );
+     create table incident (
+         kind text not null,
+         source text not null,
+         partition integer not null,
+         first_us integer not null,
+         last_us integer not null,
+         count integer not null,
+         primary key (kind, source, partition)
+     );",
+    ),
+];
 
 /// Brings a schema up to date. Answers an error that tells the two versions where the schema is newer than this build.
 pub(super) fn migrate(

@@ -1,15 +1,17 @@
 //! Works off due rows: bounded workers take what is due, and hand the result to the ledger like any other input.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::due::{self, DueFeed, Sweep};
 use super::handle::Ledger;
+use super::pause::Pause;
 use super::says::Due;
 use super::service::Service;
 
@@ -18,9 +20,15 @@ const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(1);
 
 impl<S: Service> Ledger<S> {
     /// Works off the due rows of a kind, `workers` at a time, until `stop`; then finishes what is in hand.
-    /// `work` does what is due and says what came of it.
-    pub async fn work_off<W, F>(&self, kind: &'static str, workers: usize, stop: CancellationToken, work: W)
-    where
+    /// While `flow` is paused no row is taken. `work` does what is due and says what came of it.
+    pub async fn work_off<W, F>(
+        &self,
+        kind: &'static str,
+        flow: &'static str,
+        workers: usize,
+        stop: CancellationToken,
+        work: W,
+    ) where
         W: Fn(Due) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = S::Input> + Send + 'static,
     {
@@ -30,9 +38,10 @@ impl<S: Service> Ledger<S> {
         };
         let permits = Arc::new(Semaphore::new(workers.max(1)));
         let in_hand = TaskTracker::new();
+        let mut pauses = self.pauses();
         let take = async {
             while let Ok(permit) = permits.clone().acquire_owned().await {
-                let (due, ticket) = feed.take().await;
+                let (due, ticket) = take(&feed, flow, &mut pauses).await;
                 let (ledger, feed, work) = (self.clone(), feed.clone(), work.clone());
                 in_hand.spawn(async move {
                     let key = due.key.clone();
@@ -82,6 +91,23 @@ impl<S: Service> Ledger<S> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The next row that is due while the flow is not paused.
+async fn take(feed: &DueFeed, flow: &str, pauses: &mut watch::Receiver<Arc<BTreeMap<String, Pause>>>) -> (Due, u64) {
+    loop {
+        let is_open = |pauses: &Arc<BTreeMap<String, Pause>>| !pauses.contains_key(flow);
+        if pauses.wait_for(is_open).await.is_err() {
+            // The ledger is gone, and with it everything that is due.
+            std::future::pending::<()>().await;
+        }
+        tokio::select! {
+            biased;
+            // A pause comes before what is due.
+            changed = pauses.changed() => drop(changed),
+            taken = feed.take() => return taken,
         }
     }
 }

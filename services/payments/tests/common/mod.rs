@@ -195,7 +195,11 @@ impl Rig {
             let (ledger, worker, stop) = (self.ledger.clone(), worker.clone(), self.stop.clone());
             let workers = self.config.workers.get();
             self.hands.push(tokio::spawn(async move {
-                ledger.work_off(kind, workers, stop, move |due| worker.clone().work(due)).await;
+                ledger
+                    .work_off(kind, if kind == "charge" { "payments" } else { "refunds" }, workers, stop, move |due| {
+                        worker.clone().work(due)
+                    })
+                    .await;
             }));
         }
     }
