@@ -21,10 +21,14 @@ pub mod system;
 pub mod up;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cli::{LoadArgs, Role, RunArgs, Verb};
 use context::Context;
 use exit::{Exit, Failure};
+
+/// How long what still runs when the program has come to its end may take to be cut.
+const LEFTOVERS: Duration = Duration::from_secs(1);
 
 /// The whole program.
 pub fn main() -> ExitCode {
@@ -32,7 +36,6 @@ pub fn main() -> ExitCode {
         // Only a caller that installed one itself gets here, and one is what is needed.
         tracing::debug!("a TLS provider was installed already");
     }
-    #[cfg(feature = "failpoints")]
     let _failing = spillway_shared::steps::from_environment();
     let cli = match cli::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
@@ -43,10 +46,13 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return ctx.output.report(&Failure::failed(format!("cannot start the runtime: {error}"))).into(),
     };
-    match runtime.block_on(dispatch(cli.verb, &ctx)) {
+    let exit = match runtime.block_on(dispatch(cli.verb, &ctx)) {
         Ok(()) => Exit::Well.into(),
         Err(failure) => ctx.output.report(&failure).into(),
-    }
+    };
+    // What was cut, and a query that hangs in the kernel, must not keep the process.
+    runtime.shutdown_timeout(LEFTOVERS);
+    exit
 }
 
 /// As many threads as there are cores; the sandbox provider and a load get one each, for they share the machine with

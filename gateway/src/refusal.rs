@@ -88,7 +88,7 @@ pub fn not_taken(why: NotTaken) -> CallError {
                 retry_after: jitter(1_000..=2_000),
             }
         }
-        NotTaken::Closed => CallError::Unavailable {
+        NotTaken::Closed | NotTaken::Unknown(_) => CallError::Unavailable {
             cause: Cause::new(
                 LEDGER_UNAVAILABLE,
                 "the gateway is stopping, and whether the order was accepted is not known: try again in \

@@ -38,9 +38,17 @@ fn act(action: &str, about: &[u8]) {
     }
 }
 
-/// Reads what is to fail from the environment; it holds until the answer is dropped.
-#[cfg(feature = "failpoints")]
+/// What is to fail in this process, until it is dropped.
 #[must_use]
-pub fn from_environment() -> fail::FailScenario<'static> {
-    fail::FailScenario::setup()
+pub struct Failing {
+    #[cfg(feature = "failpoints")]
+    _scenario: fail::FailScenario<'static>,
+}
+
+/// Reads what is to fail from the environment. Without the feature nothing is read and nothing fails.
+pub fn from_environment() -> Failing {
+    Failing {
+        #[cfg(feature = "failpoints")]
+        _scenario: fail::FailScenario::setup(),
+    }
 }

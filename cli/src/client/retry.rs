@@ -17,7 +17,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How long to wait before the next try of an idempotent call; `None` where another would not help or is not wanted.
 ///
-/// UNAVAILABLE is tried again. RESOURCE_EXHAUSTED only where the server says when, since all that ask would otherwise
+/// UNAVAILABLE is tried again, and so is a call whose connection broke: where a server goes away the client library calls
+/// that INTERNAL or CANCELLED. RESOURCE_EXHAUSTED only where the server says when, since all that ask would otherwise
 /// come again at their own pace. `chance` spreads them: from 0.5 to 1 of the wait, from 1 to 1.5 of the server's.
 pub fn wait_before_retry(status: &Status, tried: u32, chance: f64) -> Option<Duration> {
     let asked = pushback(status);
@@ -25,6 +26,7 @@ pub fn wait_before_retry(status: &Status, tried: u32, chance: f64) -> Option<Dur
         (_, Pushback::Never) => false,
         (Code::Unavailable, Pushback::None | Pushback::After(_)) => true,
         (Code::ResourceExhausted, Pushback::After(_)) => true,
+        (_, Pushback::None) => is_of_the_connection(status),
         _ => false,
     };
     if !is_welcome || tried >= MAX_TRIES {
@@ -88,6 +90,8 @@ mod tests {
             (Code::ResourceExhausted, None, false),
             (Code::ResourceExhausted, Some("10"), true),
             (Code::Internal, Some("10"), false),
+            (Code::Internal, None, true),
+            (Code::Cancelled, None, true),
             (Code::DeadlineExceeded, None, false),
             (Code::InvalidArgument, None, false),
         ];

@@ -8,6 +8,7 @@ use prost::Message;
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Envelope, EventKind, NewEvent, OrderId, Partition, Subject};
 use spillway_shared::ledger::{Says, Service, StoreError, Tx, Unreadable};
+use spillway_shared::steps::step;
 use uuid::Uuid;
 
 use super::store::{self, Known};
@@ -170,6 +171,8 @@ impl Service for Intake {
     }
 
     fn save(&self, tx: &Tx<'_>, book: Book) -> Result<(), StoreError> {
-        store::insert(tx, &book.new)
+        store::insert(tx, &book.new)?;
+        step("gateway.in_tx");
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use spillway_proto::pb::orders::{
     ListOrderEventsResponse, ListOrdersRequest, ListOrdersResponse, PlaceOrderRequest, PlaceOrderResponse,
     WatchOrderRequest, WatchOrderResponse,
 };
+use spillway_shared::steps::step;
 use tonic::{Request, Response, Status};
 
 use crate::budget::Budget;
@@ -34,9 +35,11 @@ pub struct Orders {
 #[tonic::async_trait]
 impl OrderService for Orders {
     async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Result<Response<PlaceOrderResponse>, Status> {
+        step("gateway.after_decode");
         let (_, extensions, message) = request.into_parts();
         let placement = validate::place_order(message)?;
         let order = self.place(placement, &extensions).await?;
+        step("gateway.before_reply");
         Ok(answer::of(PlaceOrderResponse { order: Some(order) }))
     }
 

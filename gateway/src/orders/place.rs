@@ -9,6 +9,7 @@ use spillway_proto::pb::orders::Order;
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Event, NewEvent, OrderId};
 use spillway_shared::grpc::CallError;
+use spillway_shared::steps::step;
 use tonic::Status;
 
 use super::Orders;
@@ -31,10 +32,12 @@ impl Orders {
         let (at, random) = (intake.now(), rand::random());
         let accept = Accept::new(placement, &self.shop, traceparent, at, self.reading.partitions, random);
         let (order_id, event) = (accept.order_id(), accept.event());
+        step("gateway.before_tx");
         let answer = match self.budget.admit() {
             Ok(()) => intake.try_command(accept).await.map_err(refusal::not_taken)?,
             Err(full) => self.known(accept).await?.ok_or(full)?,
         };
+        step("gateway.after_commit");
         match answer {
             Answer::Accepted { at } => view_of(order_id, event, at),
             Answer::Repeated { order_id, at } => self.as_it_stands(order_id, event, at, extensions).await,

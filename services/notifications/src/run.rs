@@ -8,6 +8,7 @@ use spillway_shared::bus::Routes;
 use spillway_shared::ledger::{Due, Ledger, Numbering};
 use spillway_shared::lifecycle::Stage;
 use spillway_shared::role::{Place, StartError};
+use spillway_shared::steps::step;
 use tokio::sync::Semaphore;
 
 use crate::config::NotificationsConfig;
@@ -66,7 +67,10 @@ async fn work(mailer: Arc<Mailer>, at_a_time: Arc<Semaphore>, due: Due) -> Input
         Ok(letter) => {
             // Never closed; and one mail too many would do no harm.
             let _permit = at_a_time.acquire_owned().await.ok();
-            mailer.send(&key, &letter).await.map(|()| letter.message_id)
+            step("notifier.before_send");
+            let sent = mailer.send(&key, &letter).await;
+            step("notifier.after_send");
+            sent.map(|()| letter.message_id)
         }
         Err(error) => {
             tracing::error!(order_id = %key.order, event_id = %key.event, %error, "due row of a mail cannot be read");

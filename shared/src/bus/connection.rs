@@ -12,6 +12,9 @@ use super::config::BusConfig;
 /// A half-open connection is found within two of these.
 const PING: Duration = Duration::from_secs(4);
 
+/// How long what was said last may take to be sent, when the role ends.
+const FLUSH: Duration = Duration::from_secs(1);
+
 /// The client lets go of a request to JetStream after this long. Who asks waits less.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -86,6 +89,12 @@ impl Bus {
 
     /// Lets go of NATS, once everything is said.
     pub async fn close(&self) {
+        // Acknowledgements may still wait to be sent. Without a connection they would wait for ever.
+        if self.is_connected()
+            && let Ok(Err(error)) = tokio::time::timeout(FLUSH, self.client.flush()).await
+        {
+            tracing::debug!(%error, "what was said last may not have been sent");
+        }
         if let Err(error) = self.client.drain().await {
             tracing::debug!(%error, "connection to nats was not closed in order");
         }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Bus;
 use super::relay::read_headers;
 use crate::ledger::{Batch, Heard, Ledger, Service};
+use crate::steps::step_about;
 
 /// Messages that go into one commit from one stream.
 const GATHER: usize = 256;
@@ -101,13 +102,17 @@ impl<S: Service> Listener<S> {
         }
     }
 
-    /// Until the pull breaks (false), or `stop` (true).
+    /// Until the pull breaks (false), or `stop` (true). What was delivered by then is still heard, and no more is asked for.
     async fn hear_all(&self, mut messages: pull::Stream, stop: &CancellationToken) -> bool {
         loop {
             let first = tokio::select! {
                 first = messages.next() => first,
-                () = stop.cancelled() => return true,
+                () = stop.cancelled() => match messages.next().now_or_never() {
+                    Some(delivered) => delivered,
+                    None => return true,
+                },
             };
+            let is_last = stop.is_cancelled();
             let mut gathered = Vec::new();
             let mut next = first;
             let broken = loop {
@@ -128,13 +133,22 @@ impl<S: Service> Listener<S> {
                     None => break false,
                 }
             };
-            if !gathered.is_empty() && self.hear(&gathered, stop).await {
-                self.acknowledge(&gathered).await;
+            if !gathered.is_empty() {
+                self.step("consumer.fetched");
+                if self.hear(&gathered, stop).await {
+                    self.acknowledge(&gathered).await;
+                    self.step("consumer.acked");
+                }
             }
-            if broken {
-                return false;
+            if is_last || broken {
+                return is_last;
             }
         }
+    }
+
+    /// A named step, about the ledger that listens.
+    fn step(&self, name: &str) {
+        step_about(name, self.ledger.identity().id.ledger.name().as_bytes());
     }
 
     /// Commits what was gathered. False where it was not taken before `stop`: it will be delivered again.

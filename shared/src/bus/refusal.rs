@@ -47,7 +47,7 @@ pub fn read<T: Message + Default>(call: &Call) -> Result<T, Refusal> {
 /// A command that the ledger did not take.
 pub fn not_taken(callee: Callee, why: &NotTaken) -> Refusal {
     match why {
-        NotTaken::Closed | NotTaken::Busy | NotTaken::Unavailable(_) => unavailable(callee),
+        NotTaken::Closed | NotTaken::Busy | NotTaken::Unavailable(_) | NotTaken::Unknown(_) => unavailable(callee),
         NotTaken::Poison(_) => {
             tracing::error!(%callee, error = %why, "command refused");
             let message = format!("this command cannot be decided; the log of {callee} says why");

@@ -15,7 +15,7 @@ use super::connection::Bus;
 use super::flight::{Flight, NotPublished};
 use super::shape::Shape;
 use crate::ledger::{Ledger, OutboxBatch, Service};
-use crate::steps;
+use crate::steps::step_about;
 
 /// Bytes read from the outbox at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -55,6 +55,11 @@ pub(super) struct Relay<S: Service> {
 impl<S: Service> Relay<S> {
     pub async fn run(self, stop: CancellationToken) {
         self.relay(stop).await;
+        let head = self.ledger.heads().borrow().get(&self.partition).copied().unwrap_or(0);
+        let unsaid = head - self.ledger.relayed_up_to(self.partition);
+        if unsaid > 0 {
+            tracing::warn!(stream = self.stream.name, unsaid, "stopping without nats: said at the next start");
+        }
         // How far it came is written down: the next start says nothing again.
         if let Err(error) = self.ledger.flush().await {
             tracing::debug!(stream = self.stream.name, %error, "how far the relay came is not written down");
@@ -116,6 +121,11 @@ impl<S: Service> Relay<S> {
         self.ledger.relayed_up_to(self.partition)
     }
 
+    /// A named step, about the ledger whose relay it is.
+    fn step(&self, name: &str) {
+        step_about(name, self.role().as_bytes());
+    }
+
     fn role(&self) -> &'static str {
         self.ledger.identity().id.ledger.name()
     }
@@ -143,7 +153,7 @@ impl<S: Service> Relay<S> {
         });
         match ours {
             Ok(acknowledged) => {
-                steps::step("relay.after_ack");
+                self.step("relay.after_puback");
                 self.bus.answering.answered();
                 metrics::counter!("spillway_relay_published_total", "role" => self.role()).increment(1);
                 // A duplicate is as good: the stream has it, or had it, and who has not heard it asks.
@@ -187,7 +197,7 @@ impl<S: Service> Relay<S> {
                 return;
             }
         };
-        steps::step("relay.before_publish");
+        self.step("relay.claimed");
         for batch in batches {
             let number = batch.number;
             match self.publish(batch).await {
@@ -204,6 +214,7 @@ impl<S: Service> Relay<S> {
         let source = self.ledger.identity().id.ledger;
         let headers = headers(self.ledger.identity().incarnation, &batch);
         let subject = ledgers::subject(source, self.partition);
+        self.step("relay.before_publish");
         self.bus.jetstream.publish_with_headers(subject, headers, batch.body).await
     }
 }

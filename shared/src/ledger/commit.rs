@@ -15,6 +15,7 @@ use super::says::Says;
 use super::service::{Cause, Read, Service};
 use super::spec::Identity;
 use super::tx::{Tx, Value};
+use crate::steps::step_about;
 
 /// Where an input stands in its group: job, batch of the job, event of the batch. Batch and event are 0 for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub(super) struct Committed<A> {
     pub answers: Vec<(Position, A)>,
     /// Dead letters written.
     pub dead: usize,
+    /// Something was written, and so there was space for it.
+    pub has_written: bool,
 }
 
 /// The transaction of a group.
@@ -77,9 +80,11 @@ pub(super) struct Attempt<'a, S: Service> {
 impl<S: Service> Attempt<'_, S> {
     /// Commits the group, or nothing of it.
     pub fn run(&self, connection: &mut Connection, group: &[Job<S>]) -> Result<Committed<S::Answer>, Fault> {
+        let changes_before = connection.total_changes();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let tx = Tx::new(&transaction);
         self.check_epoch(&tx)?;
+        self.step("consumer.begun");
         let mut additions = Additions::default();
         let (inputs, dead) = self.collect(group, &mut additions);
         let (mut says, answers) = self.decide(&tx, &inputs)?;
@@ -88,11 +93,14 @@ impl<S: Service> Attempt<'_, S> {
                 act(&tx, &mut says, self.at)?;
             }
         }
+        self.step("consumer.state_written");
         self.memory.inbox.write(&tx, &additions)?;
         dead_letter::write(&tx, &dead, self.at)?;
+        self.step("consumer.inbox_inserted");
         let mut heads = self.relayed.clone();
         outbox::append(&tx, self.identity.incarnation, self.identity.numbering, &mut heads, &says.batches, self.at)?;
         due::write(&tx, &says.due)?;
+        self.step("consumer.outbox_written");
         for job in group {
             match job {
                 Job::Number(_) => outbox::number_all(&tx, &mut heads)?,
@@ -101,10 +109,19 @@ impl<S: Service> Attempt<'_, S> {
             }
         }
         if heads != self.memory.heads {
+            if heads.relayed != self.memory.heads.relayed {
+                self.step("relay.before_mark");
+            }
             heads.write(&tx, self.identity.incarnation)?;
         }
+        self.step("consumer.before_commit");
         transaction.commit()?;
-        Ok(Committed { additions, heads, says, answers, dead: dead.len() })
+        self.step("consumer.after_commit");
+        if heads.relayed != self.memory.heads.relayed {
+            self.step("relay.after_mark");
+        }
+        let has_written = connection.total_changes() > changes_before;
+        Ok(Committed { additions, heads, says, answers, dead: dead.len(), has_written })
     }
 
     /// Tries some inputs and rolls back: to find those at fault.
@@ -114,6 +131,11 @@ impl<S: Service> Attempt<'_, S> {
         let (says, _answers) = self.decide(&tx, inputs)?;
         due::write(&tx, &says.due)?;
         Ok(())
+    }
+
+    /// A named step, about the ledger whose commit it is.
+    fn step(&self, name: &str) {
+        step_about(name, self.identity.id.ledger.name().as_bytes());
     }
 
     fn check_epoch(&self, tx: &Tx<'_>) -> Result<(), Fault> {

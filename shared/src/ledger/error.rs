@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_IOERR_SHMSIZE};
+
 /// The database could not do what a statement asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -14,6 +16,9 @@ pub enum StoreError {
     /// No space: nothing is lost, and it goes on once there is some.
     #[error("no space left for the database: {0}")]
     Full(String),
+    /// The process has used up its memory or its file handles: nothing is lost, and it goes on once there are some.
+    #[error("the process has run out of something that the database needs: {0}")]
+    Exhausted(String),
     /// What was written cannot be trusted to be on disk: the process ends rather than go on.
     #[error("database cannot be read or written: {0}")]
     Broken(String),
@@ -22,21 +27,40 @@ pub enum StoreError {
     Statement(String),
 }
 
+impl StoreError {
+    /// Whether the same may be done later: nothing is wrong with what was asked, and nothing of it was kept.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            StoreError::Busy(_) | StoreError::Full(_) | StoreError::Exhausted(_) => true,
+            StoreError::Constraint(_) | StoreError::Broken(_) | StoreError::Statement(_) => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
         let text = error.to_string();
-        let code = match &error {
-            rusqlite::Error::SqliteFailure(failure, _) => failure.code,
+        let failure = match &error {
+            rusqlite::Error::SqliteFailure(failure, _) => failure,
             _ => return StoreError::Statement(text),
         };
-        match code {
+        match failure.extended_code {
+            // The shared index of the log cannot grow, before anything is written: of a full disk SQLite says so.
+            SQLITE_IOERR_SHMSIZE => return StoreError::Full(text),
+            SQLITE_IOERR_NOMEM => return StoreError::Exhausted(text),
+            _ => {}
+        }
+        match failure.code {
             Code::ConstraintViolation | Code::TooBig | Code::TypeMismatch => StoreError::Constraint(text),
-            Code::DatabaseBusy | Code::DatabaseLocked => StoreError::Busy(text),
+            Code::DatabaseBusy | Code::DatabaseLocked | Code::FileLockingProtocolFailed => StoreError::Busy(text),
             Code::DiskFull => StoreError::Full(text),
-            Code::SystemIoFailure | Code::DatabaseCorrupt | Code::NotADatabase | Code::CannotOpen | Code::ReadOnly => {
-                StoreError::Broken(text)
-            }
+            Code::OutOfMemory | Code::CannotOpen => StoreError::Exhausted(text),
+            Code::SystemIoFailure
+            | Code::DatabaseCorrupt
+            | Code::NotADatabase
+            | Code::ReadOnly
+            | Code::PermissionDenied => StoreError::Broken(text),
             _ => StoreError::Statement(text),
         }
     }
@@ -79,6 +103,9 @@ pub enum NotTaken {
     /// The database is busy or full; the same input may be taken later.
     #[error("the ledger cannot write now: {0}")]
     Unavailable(StoreError),
+    /// The disk failed while it was written, and the ledger ends: whether it is kept shows when it is opened again.
+    #[error("whether the ledger has kept it is not known: {0}")]
+    Unknown(StoreError),
     /// This very input cannot be decided or stored.
     #[error("the input cannot be taken: {0}")]
     Poison(String),
@@ -91,4 +118,36 @@ pub enum ReadError {
     Store(#[from] StoreError),
     #[error("the ledger is closed")]
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn each_failure_of_sqlite_is_told_apart_by_what_is_to_be_done() {
+        let cases: [(i32, fn(String) -> StoreError); 14] = [
+            (ffi::SQLITE_BUSY, StoreError::Busy),
+            (ffi::SQLITE_BUSY_SNAPSHOT, StoreError::Busy),
+            (ffi::SQLITE_PROTOCOL, StoreError::Busy),
+            (ffi::SQLITE_FULL, StoreError::Full),
+            (ffi::SQLITE_IOERR_SHMSIZE, StoreError::Full),
+            (ffi::SQLITE_NOMEM, StoreError::Exhausted),
+            (ffi::SQLITE_IOERR_NOMEM, StoreError::Exhausted),
+            (ffi::SQLITE_CANTOPEN, StoreError::Exhausted),
+            (ffi::SQLITE_IOERR_FSYNC, StoreError::Broken),
+            (ffi::SQLITE_IOERR_WRITE, StoreError::Broken),
+            (ffi::SQLITE_CORRUPT, StoreError::Broken),
+            (ffi::SQLITE_READONLY, StoreError::Broken),
+            (ffi::SQLITE_CONSTRAINT_CHECK, StoreError::Constraint),
+            (ffi::SQLITE_ERROR, StoreError::Statement),
+        ];
+        for (code, expected) in cases {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let text = error.to_string();
+            assert_eq!(StoreError::from(error), expected(text), "{code}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use spillway_proto::time::Timestamp;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 
 use super::commit::Memory;
+use super::condition::Condition;
 use super::due::DueFeed;
 use super::error::{NotTaken, ReadError, StoreError};
 use super::inbox::Inbox;
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     pub pauses: watch::Sender<Arc<BTreeMap<String, Pause>>>,
     pub settings: watch::Sender<Arc<BTreeMap<String, String>>>,
     pub failed: watch::Sender<Option<String>>,
+    pub condition: Condition,
     /// Closed once the writer has let go of the file.
     pub gone: tokio_util::sync::CancellationToken,
 }
@@ -121,8 +123,9 @@ impl<S: Service> Ledger<S> {
         answer.await.unwrap_or(Err(NotTaken::Closed))
     }
 
-    /// Like [`Ledger::command`], but a full queue refuses at once.
+    /// Like [`Ledger::command`], but a full queue refuses at once, and so does a database that another process locks.
     pub async fn try_command(&self, input: S::Input) -> Result<S::Answer, NotTaken> {
+        self.shared.condition.at_the_door().map_err(NotTaken::Unavailable)?;
         let (reply, answer) = oneshot::channel();
         let job = Job::Command(Command { input, outcome: None, reply });
         self.jobs.try_send(job).map_err(|error| match error {
@@ -168,6 +171,17 @@ impl<S: Service> Ledger<S> {
     /// Writes down how far listeners say they have heard this ledger.
     pub async fn told(&self, marks: Vec<ToldMark>) -> Result<(), NotTaken> {
         self.jobs.send(Job::Marks(marks)).await.map_err(|_| NotTaken::Closed)
+    }
+
+    /// Writes something of no consequence. What comes of it shows in the ledger's condition.
+    async fn try_to_write(&self) {
+        let written = self.act(|tx, _says, at| {
+            let taken_us = spillway_proto::time::to_micros(at);
+            tx.write("update lease set taken_us = $1 where partition = 0", &[taken_us.into()])
+        });
+        if let Err(error) = written.await {
+            tracing::debug!(ledger = %self.shared.identity.id, %error, "still cannot write");
+        }
     }
 
     async fn post(&self, job: impl FnOnce(oneshot::Sender<Result<(), NotTaken>>) -> Job<S>) -> Result<(), NotTaken> {
@@ -269,11 +283,15 @@ impl<S: Service> Ledger<S> {
         self.shared.gone.clone().cancelled_owned()
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and takes what is written. Where it last did not, it is tried.
     pub async fn is_ready(&self) -> Result<(), ReadError> {
         if self.jobs.is_closed() {
             return Err(ReadError::Closed);
         }
+        if self.shared.condition.is_well().is_err() && self.shared.condition.at_the_door().is_ok() {
+            self.try_to_write().await;
+        }
+        self.shared.condition.is_well()?;
         self.query(|tx| tx.read("select 1", &[], |row| row.int(0)).map(|_| ())).await
     }
 }

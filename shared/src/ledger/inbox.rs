@@ -74,6 +74,8 @@ pub struct Inbox {
 pub(super) struct Additions {
     lines: HashMap<Line, Mark>,
     taken: HashSet<(Line, i64)>,
+    /// Batches that were heard before.
+    pub repeated: u64,
 }
 
 impl Inbox {
@@ -102,6 +104,7 @@ impl Inbox {
     pub(super) fn take(&self, additions: &mut Additions, line: Line, number: i64, time_us: i64) -> bool {
         let known = self.lines.get(&line);
         if known.is_some_and(|mark| mark.has(number)) || !additions.taken.insert((line, number)) {
+            additions.repeated += 1;
             return false;
         }
         let mark = additions.lines.entry(line).or_insert_with(|| known.cloned().unwrap_or_default());

@@ -5,6 +5,7 @@
 
 mod act;
 mod commit;
+mod condition;
 mod dead_letter;
 mod due;
 mod error;

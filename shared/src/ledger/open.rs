@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::act::InForce;
 use super::commit::Memory;
+use super::condition::Condition;
 use super::due::DueFeed;
 use super::error::{OpenError, StoreError};
 use super::handle::{Ledger, Shared};
@@ -30,6 +31,9 @@ use super::writer::Writer;
 /// Rows of a kind of due work that are held in memory at most.
 const DUE_WINDOW: usize = 4096;
 
+/// How long one try of a commit waits for another's lock. After it the ledger is known to be locked, and says so.
+const LOCK_WAIT: Duration = Duration::from_millis(250);
+
 /// Pages (of 4 KiB) of the write-ahead log after which it is copied into the database.
 const CHECKPOINT_PAGES: i64 = 4000;
 
@@ -44,6 +48,7 @@ impl<S: Service> Ledger<S> {
         let mut connection = connect(&path).map_err(failed)?;
         let at = spec::now(spec.clock.as_ref());
         let (identity, memory, in_force) = prepare(&mut connection, &spec, at)?;
+        connection.busy_timeout(LOCK_WAIT).map_err(|error| failed(error.into()))?;
         let readers = Readers::open(&path, spec.limits.readers).map_err(failed)?;
         let shared = Arc::new(share(&spec, identity, &memory, in_force, due_kinds));
         let (jobs, waiting) = mpsc::channel(spec.limits.queue);
@@ -91,6 +96,7 @@ fn share(
         pauses: watch::Sender::new(in_force.pauses),
         settings: watch::Sender::new(in_force.settings),
         failed: watch::Sender::new(None),
+        condition: Condition::default(),
         gone: CancellationToken::new(),
     }
 }

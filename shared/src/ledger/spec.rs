@@ -52,11 +52,19 @@ pub struct Limits {
     /// A commit begins this long after the one before it began, if that one was large: what comes meanwhile then goes
     /// into one commit and one message. After a small one nothing waits.
     pub gather: Duration,
+    /// How long a commit that meets another's lock is tried again before its inputs are refused.
+    pub busy_for: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { queue: 8192, commit_inputs: 4096, readers: 4, gather: Duration::from_millis(12) }
+        Limits {
+            queue: 8192,
+            commit_inputs: 4096,
+            readers: 4,
+            gather: Duration::from_millis(12),
+            busy_for: Duration::from_secs(10),
+        }
     }
 }
 

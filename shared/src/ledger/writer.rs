@@ -17,9 +17,6 @@ use super::spec;
 /// A commit of so many inputs is large: there is load, and the next may gather for a moment.
 const LARGE_COMMIT: usize = 16;
 
-/// A busy database is tried so often before the inputs are refused.
-const BUSY_TRIES: usize = 5;
-
 pub(super) struct Writer<S: Service> {
     pub connection: Connection,
     pub service: Arc<S>,
@@ -70,7 +67,7 @@ impl<S: Service> Writer<S> {
 
     /// Commits a group. An error means that the ledger cannot go on.
     fn commit(&mut self, mut group: Vec<Job<S>>) -> Result<(), String> {
-        let mut tries = 0;
+        let began = Instant::now();
         loop {
             self.last = self.last.max(spec::now(self.shared.clock.as_ref()));
             let fault = match self.attempt(&group) {
@@ -80,31 +77,57 @@ impl<S: Service> Writer<S> {
                 }
                 Err(fault) => fault,
             };
-            tries += 1;
             match fault {
                 Fault::Poison(at, error) => commit::set_aside(&mut group, at, Cause::Panic, error),
                 Fault::Fenced => {
                     refuse(group, &NotTaken::Closed);
                     return Err("another process took the lease".to_owned());
                 }
-                Fault::Store(StoreError::Busy(_)) if tries < BUSY_TRIES => {}
-                Fault::Store(error @ (StoreError::Busy(_) | StoreError::Full(_))) => {
-                    tracing::warn!(ledger = %self.shared.identity.id, %error, "commit refused");
-                    refuse(group, &NotTaken::Unavailable(error));
+                Fault::Store(error @ StoreError::Busy(_)) if began.elapsed() < self.shared.limits.busy_for => {
+                    self.note("again", &error);
+                    self.shared.condition.retrying(&error);
+                }
+                Fault::Store(error) if error.is_passing() => {
+                    self.give_up(group, error);
                     return Ok(());
                 }
                 Fault::Store(error @ StoreError::Broken(_)) => {
                     let text = error.to_string();
-                    refuse(group, &NotTaken::Unavailable(error));
+                    refuse(group, &NotTaken::Unknown(error));
                     return Err(text);
                 }
-                Fault::Store(error @ (StoreError::Constraint(_) | StoreError::Statement(_))) => {
-                    if !self.set_culprits_aside(&mut group)? {
+                Fault::Store(error) => match self.set_culprits_aside(&mut group) {
+                    Ok(true) => {}
+                    Ok(false) => {
                         refuse(group, &NotTaken::Poison(error.to_string()));
                         return Ok(());
                     }
-                }
+                    Err(Halt::Passing(error)) => {
+                        self.give_up(group, error);
+                        return Ok(());
+                    }
+                    Err(Halt::End(why)) => {
+                        refuse(group, &NotTaken::Closed);
+                        return Err(why);
+                    }
+                },
             }
+        }
+    }
+
+    /// The database cannot take it now, and nothing of it was kept.
+    fn give_up(&self, group: Vec<Job<S>>, error: StoreError) {
+        self.note("refused", &error);
+        self.shared.condition.refused(&error);
+        refuse(group, &NotTaken::Unavailable(error));
+    }
+
+    fn note(&self, outcome: &'static str, error: &StoreError) {
+        let role = self.shared.identity.id.ledger.name();
+        metrics::counter!("spillway_commits_failed_total", "role" => role, "outcome" => outcome).increment(1);
+        // One line for an outage: what follows is told when it is over.
+        if self.shared.condition.is_well().is_ok() {
+            tracing::warn!(ledger = %self.shared.identity.id, outcome, %error, "cannot commit");
         }
     }
 
@@ -125,6 +148,14 @@ impl<S: Service> Writer<S> {
         if committed.dead > 0 {
             tracing::warn!(ledger = %self.shared.identity.id, count = committed.dead, "dead letters written");
         }
+        if self.shared.condition.committed(committed.has_written) {
+            tracing::info!(ledger = %self.shared.identity.id, "commits again");
+        }
+        if committed.additions.repeated > 0 {
+            let role = self.shared.identity.id.ledger.name();
+            let absorbed = metrics::counter!("spillway_duplicates_absorbed_total", "role" => role);
+            absorbed.increment(committed.additions.repeated);
+        }
         let inbox_moved = !committed.additions.is_empty();
         self.memory.inbox.apply(committed.additions);
         self.memory.heads = committed.heads;
@@ -134,7 +165,7 @@ impl<S: Service> Writer<S> {
     }
 
     /// Finds the inputs that the database refuses, by halves, and takes them out. False where there is none.
-    fn set_culprits_aside(&mut self, group: &mut [Job<S>]) -> Result<bool, String> {
+    fn set_culprits_aside(&mut self, group: &mut [Job<S>]) -> Result<bool, Halt> {
         let mut culprits = Vec::new();
         {
             let heads = self.memory.heads.clone();
@@ -162,22 +193,31 @@ fn refuse<S: Service>(group: Vec<Job<S>>, why: &NotTaken) {
     }
 }
 
-/// Halves until each input at fault is alone. An error means that the ledger cannot go on.
+/// Why the search for the inputs at fault ends without having found them.
+enum Halt {
+    /// The database cannot say now: no input is to blame.
+    Passing(StoreError),
+    /// The ledger cannot go on.
+    End(String),
+}
+
+/// Halves until each input at fault is alone.
 fn bisect<S: Service>(
     attempt: &Attempt<'_, S>,
     connection: &mut Connection,
     inputs: &[(Position, &S::Input)],
     culprits: &mut Vec<(Position, Cause, String)>,
-) -> Result<(), String> {
+) -> Result<(), Halt> {
     let fault = match attempt.rehearse(connection, inputs) {
         Ok(()) => return Ok(()),
         Err(fault) => fault,
     };
     let (cause, error) = match fault {
-        Fault::Store(error @ StoreError::Broken(_)) => return Err(error.to_string()),
+        Fault::Store(error) if error.is_passing() => return Err(Halt::Passing(error)),
+        Fault::Store(error @ StoreError::Broken(_)) => return Err(Halt::End(error.to_string())),
         Fault::Store(error) => (Cause::Constraint, error.to_string()),
         Fault::Poison(_, error) => (Cause::Panic, error),
-        Fault::Fenced => return Err("another process took the lease".to_owned()),
+        Fault::Fenced => return Err(Halt::End("another process took the lease".to_owned())),
     };
     if let [(at, _)] = inputs {
         culprits.push((*at, cause, error));
