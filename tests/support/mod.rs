@@ -6,6 +6,7 @@ pub mod money;
 pub mod process;
 pub mod proxy;
 pub mod roles;
+pub mod shop;
 pub mod sums;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
-use process::Process;
+use process::{Ended, Process};
+use rustix::process::Signal;
 
 /// Everything must come to its end within this, also on a slow day.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,11 +45,19 @@ pub struct Options {
     pub partitions: Option<u16>,
     /// Further arguments, such as `--set payments.workers=1`.
     pub arguments: Vec<String>,
+    /// Further environment, such as `FAILPOINTS`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl System {
     pub async fn start() -> System {
         System::start_with(Options::default()).await
+    }
+
+    /// For roles that run as processes of their own: a folder, and no address yet.
+    pub fn without_process() -> System {
+        let folder = tempfile::Builder::new().prefix("spillway-test-").tempdir().expect("a folder");
+        System { process: None, options: Options::default(), folder, place: Value::Null }
     }
 
     pub async fn start_with(options: Options) -> System {
@@ -67,9 +77,20 @@ impl System {
             arguments.extend(["--partitions".to_owned(), partitions.to_string()]);
         }
         arguments.extend(self.options.arguments.iter().cloned());
-        let mut process = Process::start(spillway(), &arguments, self.folder.path()).await;
+        let mut process =
+            Process::start_in(spillway(), &arguments, self.folder.path(), &self.options.environment).await;
         self.place = process.first_line_json().await;
         self.process = Some(process);
+    }
+
+    /// Everything of this test is in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What everything here has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default()
     }
 
     /// The data folder; stays over restarts.
@@ -83,6 +104,16 @@ impl System {
 
     pub fn pid(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
+    }
+
+    /// Sends a signal to `up`.
+    pub fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// Waits until it has ended by itself, or by a signal that was sent.
+    pub async fn ended_process(&mut self) -> Ended {
+        self.process.take().expect("it runs").ended().await
     }
 
     /// kill -9, and gone.

@@ -11,6 +11,16 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// `None` where a signal ended it.
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    /// The last line that it printed; null where there was none.
+    pub last: Value,
+}
+
 pub struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -30,8 +40,19 @@ fn command(program: &Path, arguments: &[impl AsRef<std::ffi::OsStr>], folder: &P
 
 impl Process {
     pub async fn start(program: &Path, arguments: &[String], folder: &Path) -> Process {
+        Process::start_in(program, arguments, folder, &[]).await
+    }
+
+    /// With further environment.
+    pub async fn start_in(
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+        environment: &[(String, String)],
+    ) -> Process {
         let log = std::fs::File::options().create(true).append(true).open(folder.join("stderr.log"));
         let mut child = command(program, arguments, folder)
+            .envs(environment.iter().cloned())
             .stderr(Stdio::from(log.expect("a log")))
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
@@ -51,21 +72,36 @@ impl Process {
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.id()).expect("an id")).expect("an id");
+        kill_process(pid, signal).expect("signalled");
+    }
+
+    /// Whether it has ended.
+    pub fn is_gone(&mut self) -> bool {
+        self.child.try_wait().expect("waited").is_some()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> Ended {
+        let mut last = Value::Null;
+        while let Some(line) = timeout(PATIENCE, self.lines.next_line()).await.expect("it ends").expect("readable") {
+            last = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("waited");
+        Ended { code: status.code(), signal: std::os::unix::process::ExitStatusExt::signal(&status), last }
+    }
+
     pub async fn kill(mut self) {
         self.child.kill().await.expect("killed");
     }
 
     /// SIGTERM; the last line that it prints.
-    pub async fn stop(mut self) -> Value {
-        let pid = Pid::from_raw(i32::try_from(self.id()).expect("an id")).expect("an id");
-        kill_process(pid, Signal::TERM).expect("signalled");
-        let mut last = None;
-        while let Some(line) = timeout(PATIENCE, self.lines.next_line()).await.expect("it ends").expect("readable") {
-            last = Some(line);
-        }
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("waited");
-        assert!(status.success(), "it ended with {status}");
-        last.map(|line| serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))).unwrap_or_default()
+    pub async fn stop(self) -> Value {
+        self.signal(Signal::TERM);
+        let ended = self.ended().await;
+        assert_eq!((ended.code, ended.signal), (Some(0), None), "how it ended");
+        ended.last
     }
 }
 

@@ -1,119 +1,185 @@
-//! Every role a process of its own, against one NATS: any of them can be killed and started again where it was.
+//! Every role a process of its own, against one NATS: each can be killed, frozen, stopped and started again alone. It
+//! comes back on the same ports.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde_json::Value;
+use async_nats::jetstream;
+use futures::TryStreamExt;
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
 use spillway_natsd::testing::TestServer;
-use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
-use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
-use tempfile::TempDir;
-use tonic::transport::{Channel, Endpoint};
 
-use super::process::{self, Process};
-use super::{PATIENCE, spillway, sums};
+use super::process::{Ended, Process};
+use super::{PATIENCE, System, spillway, sums};
 
-/// In the order in which they are started.
-pub const ROLES: [&str; 7] = ["provider", "inventory", "payments", "orders", "notifications", "audit", "gateway"];
+/// In the order in which they start.
+pub const ROLES: [&str; 6] = ["audit", "notifications", "orders", "payments", "inventory", "gateway"];
 
+/// A system of processes. What can be asked of an `up` can be asked of it: see [`System`].
 pub struct Roles {
     pub nats: TestServer,
-    folder: TempDir,
-    running: BTreeMap<&'static str, Process>,
-    /// What each said at its start; kept, so that it listens there again.
+    pub system: System,
+    processes: BTreeMap<&'static str, Process>,
+    /// What each listens on.
     addresses: BTreeMap<&'static str, Value>,
     more: Vec<String>,
 }
 
+impl std::ops::Deref for Roles {
+    type Target = System;
+
+    fn deref(&self) -> &System {
+        &self.system
+    }
+}
+
 impl Roles {
-    /// Starts all, each with these arguments too.
+    /// All roles and the provider, ready, each with these arguments too.
     pub async fn start(more: &[&str]) -> Roles {
-        let mut roles = Roles {
+        let mut all = Roles {
             nats: TestServer::start().await,
-            folder: tempfile::Builder::new().prefix("spillway-test-").tempdir().expect("a folder"),
-            running: BTreeMap::new(),
+            system: System::without_process(),
+            processes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             more: more.iter().map(|argument| (*argument).to_owned()).collect(),
         };
+        all.system.place = json!({ "admin": {}, "nats": all.nats.client_url() });
+        all.begin("provider").await;
         for role in ROLES {
-            roles.begin(role).await;
+            all.begin(role).await;
         }
-        for role in ROLES.iter().filter(|role| **role != "provider") {
-            roles.until_ready(role).await;
+        for role in ROLES {
+            all.until_ready(role).await;
         }
-        roles
+        all
     }
 
-    /// Starts a role, where it listened before or on free ports.
+    /// Starts a role that does not run, where it listened before or on free ports.
     pub async fn begin(&mut self, role: &'static str) {
-        let before = self.addresses.get(role);
-        let at = |name: &str| {
-            let known = before.and_then(|before| before[name].as_str());
-            known.unwrap_or("127.0.0.1:0").trim_start_matches("http://").to_owned()
-        };
-        let data = self.folder.path().join("data").display().to_string();
-        let mut arguments =
-            vec!["run", role, "--output", "json", "--data", &data].into_iter().map(str::to_owned).collect();
-        let mut set = |flag: &str, value: String| Vec::extend(&mut arguments, [flag.to_owned(), value]);
-        set("--admin", at("admin"));
-        match role {
-            "provider" => set("--listen", at("provider")),
-            "gateway" => {
-                set("--listen", at("grpc"));
-                set("--ops-listen", at("ops"));
+        self.begin_with(role, &[]).await;
+    }
+
+    /// With further environment, such as `FAILPOINTS`.
+    pub async fn begin_with(&mut self, role: &'static str, environment: &[(&str, String)]) {
+        let arguments = self.arguments(role);
+        let environment: Vec<_> = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let mut process = Process::start_in(spillway(), &arguments, self.system.folder(), &environment).await;
+        let said = process.first_line_json().await;
+        let at = said["addresses"].clone();
+        for key in ["grpc", "ops", "provider"] {
+            if at.get(key).is_some() {
+                self.system.place[key] = at[key].clone();
             }
-            "payments" => set("--provider-url", self.address("provider", "provider")),
+        }
+        self.system.place["admin"][role] = at["admin"].clone();
+        self.addresses.insert(role, at);
+        self.processes.insert(role, process);
+    }
+
+    fn arguments(&self, role: &'static str) -> Vec<String> {
+        let known = |key: &str| match self.addresses.get(role) {
+            Some(at) => at[key].as_str().expect("an address").trim_start_matches("http://").to_owned(),
+            None => "127.0.0.1:0".to_owned(),
+        };
+        let mut arguments = vec!["run".to_owned(), role.to_owned()];
+        let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+        add("--output", "json".to_owned());
+        add("--data", self.system.data().display().to_string());
+        add("--admin", known("admin"));
+        match role {
+            "provider" => add("--listen", known("provider")),
+            "gateway" => {
+                add("--listen", known("grpc"));
+                add("--ops-listen", known("ops"));
+            }
             _ => {}
         }
+        if role == "payments" {
+            add("--provider-url", self.system.address("provider"));
+        }
         if role != "provider" {
-            set("--nats-url", self.nats.client_url());
+            add("--nats-url", self.nats.client_url());
         }
         arguments.extend(self.more.iter().cloned());
-        let mut process = Process::start(spillway(), &arguments, self.folder.path()).await;
-        let said = process.first_line_json().await;
-        self.addresses.insert(role, said["addresses"].clone());
-        self.running.insert(role, process);
+        arguments
     }
 
-    /// kill -9, and gone.
+    pub fn process(&mut self, role: &str) -> &mut Process {
+        self.processes.get_mut(role).unwrap_or_else(|| panic!("{role} does not run"))
+    }
+
+    pub fn pid(&self, role: &str) -> Pid {
+        let id = self.processes.get(role).unwrap_or_else(|| panic!("{role} does not run")).id();
+        Pid::from_raw(i32::try_from(id).expect("an id")).expect("an id")
+    }
+
+    pub fn signal(&mut self, role: &str, signal: Signal) {
+        self.process(role).signal(signal);
+    }
+
+    /// Waits until a role has ended, by itself or by a signal.
+    pub async fn ended_role(&mut self, role: &str) -> Ended {
+        self.processes.remove(role).unwrap_or_else(|| panic!("{role} does not run")).ended().await
+    }
+
     pub async fn kill(&mut self, role: &str) {
-        self.running.remove(role).unwrap_or_else(|| panic!("{role} runs")).kill().await;
+        self.processes.remove(role).unwrap_or_else(|| panic!("{role} does not run")).kill().await;
+    }
+
+    /// Asks a role to end, and waits until it has.
+    pub async fn stop(&mut self, role: &str) -> Ended {
+        self.signal(role, Signal::TERM);
+        self.ended_role(role).await
+    }
+
+    /// Starts a role that has ended, as it was started first, and waits until it is ready.
+    pub async fn restart(&mut self, role: &'static str) {
+        self.begin(role).await;
+        self.until_ready(role).await;
+    }
+
+    /// `/ready` of a role: its status, 0 where nobody answers.
+    pub async fn readiness(&self, role: &str) -> (u16, Value) {
+        let address = self.system.admin(role);
+        if std::net::TcpStream::connect(&address).is_err() {
+            return (0, Value::Null);
+        }
+        let (status, body) = sums::get(&format!("http://{address}/ready")).await;
+        (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
     pub async fn until_ready(&self, role: &str) {
-        let url = format!("http://{}/ready", self.address(role, "admin"));
-        let mut every = tokio::time::interval(std::time::Duration::from_millis(50));
+        self.until_readiness(role, 200).await;
+    }
+
+    /// Waits until `/ready` of a role answers with this status.
+    pub async fn until_readiness(&self, role: &str, wanted: u16) {
+        let mut every = tokio::time::interval(Duration::from_millis(20));
         let asked = async {
-            while sums::get(&url).await.0 != 200 {
+            loop {
                 every.tick().await;
+                if self.readiness(role).await.0 == wanted {
+                    return;
+                }
             }
         };
-        tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{role} is not ready"));
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{role} is never {wanted}"));
     }
 
-    pub fn address(&self, role: &str, name: &str) -> String {
-        let said = &self.addresses[role];
-        said[name].as_str().unwrap_or_else(|| panic!("{name} in {said}")).to_owned()
-    }
-
-    fn channel(&self) -> Channel {
-        let uri = format!("http://{}", self.address("gateway", "grpc"));
-        Endpoint::from_shared(uri).expect("an address").timeout(PATIENCE).connect_lazy()
-    }
-
-    pub fn orders(&self) -> OrderServiceClient<Channel> {
-        OrderServiceClient::new(self.channel())
-    }
-
-    pub fn inventory(&self) -> InventoryServiceClient<Channel> {
-        InventoryServiceClient::new(self.channel())
-    }
-
-    /// Runs a verb against them. Answers exit code, standard output and standard error.
-    pub async fn verb(&self, arguments: &[&str]) -> (i32, String, String) {
-        let gateway = format!("http://{}", self.address("gateway", "grpc"));
-        let ops = format!("http://{}", self.address("gateway", "ops"));
-        let mut all = vec!["--address", &gateway, "--ops-address", &ops];
-        all.extend(arguments);
-        process::output(spillway(), &all, self.folder.path()).await
+    /// Deliveries of messages that had been delivered before, over all consumers of all streams.
+    pub async fn redeliveries(&self) -> u64 {
+        let client = async_nats::connect(self.nats.client_url()).await.expect("connects");
+        let context = jetstream::new(client);
+        let mut again = 0;
+        let mut names = context.stream_names();
+        while let Some(name) = names.try_next().await.expect("listed") {
+            let stream = context.get_stream(&name).await.expect("there");
+            let mut consumers = stream.consumers();
+            while let Some(consumer) = consumers.try_next().await.expect("listed") {
+                again += consumer.delivered.consumer_sequence.saturating_sub(consumer.delivered.stream_sequence);
+            }
+        }
+        again
     }
 }

@@ -1,0 +1,131 @@
+//! A role is asked to end, under load: it is gentle, it is in time, and whoever it served goes on elsewhere.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use spillway_proto::pb::orders::order::State;
+use spillway_proto::pb::orders::{WatchOrderRequest, WatchOrderResponse};
+use support::calls::request;
+use support::roles::{ROLES, Roles};
+use support::shop::Shops;
+use support::{PATIENCE, sums};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_role_is_stopped_and_started_under_load_and_no_call_fails_after_ordinary_retry() {
+    let mut all = Roles::start(&[]).await;
+    all.add_stock("tea", 100_000).await;
+    let mut shops = Shops::open(&all, 6);
+    for role in ROLES {
+        shops.until_more(40).await;
+        let began = Instant::now();
+        let ended = all.stop(role).await;
+        assert_eq!((ended.code, ended.signal), (Some(0), None), "{role}: {}", all.log());
+        eprintln!("{role} drained in {:?}", began.elapsed());
+        all.restart(role).await;
+    }
+    shops.until_more(40).await;
+    let tally = shops.close().await;
+    assert!(tally.failed.is_empty(), "failed after retry: {:?}", tally.failed);
+    let log = all.log();
+    assert_eq!(log.matches("\"msg\":\"drained\"").count(), ROLES.len(), "{log}");
+    assert_eq!(log.matches("drain deadline passed").count(), 0);
+    let sums = all.sums_add_up(tally.accepted.len()).await;
+    assert_eq!(sums.orders, tally.accepted.len(), "no order that nobody placed");
+    eprintln!("accepted {}, retried {:?}, {sums:?}", tally.accepted.len(), tally.retried);
+}
+
+/// Waits until the provider has been asked for something.
+async fn until_called(all: &Roles) {
+    let summary = format!("{}/sandbox/summary", all.address("provider"));
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    let asked = async {
+        loop {
+            every.tick().await;
+            let (_, body) = sums::get(&summary).await;
+            let summary: Value = serde_json::from_str(&body).expect("JSON");
+            if summary["requests_per_second"].as_array().is_some_and(|seconds| !seconds.is_empty()) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("the provider is asked");
+}
+
+/// Watches an order from a cursor on; what came, and how it ended.
+async fn watch(all: &Roles, order_id: &str, cursor: i64) -> (Vec<WatchOrderResponse>, Option<Status>) {
+    let request = WatchOrderRequest { order_id: order_id.to_owned(), cursor };
+    let mut stream = match all.orders().watch_order(request).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return (vec![], Some(status)),
+    };
+    let mut steps = Vec::new();
+    loop {
+        match tokio::time::timeout(PATIENCE, stream.message()).await.expect("something comes") {
+            Ok(Some(step)) => steps.push(step),
+            Ok(None) => return (steps, None),
+            Err(status) => return (steps, Some(status)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_is_ended_with_its_cursor_and_resumed_misses_and_repeats_nothing() {
+    let mut all = Roles::start(&[]).await;
+    all.add_stock("tea", 10).await;
+    // Held, and then waiting for its payment: the watch is in the middle of its order.
+    let mode = format!("{}/sandbox/mode", all.address("provider"));
+    assert_eq!(sums::post(&mode, r#"{"down": true}"#).await.0, 200);
+    let order = all.place(request("tea", 1, "pm_ok")).await;
+    let mut client = all.orders();
+    let request = WatchOrderRequest { order_id: order.order_id.clone(), cursor: 0 };
+    let mut stream = client.watch_order(request).await.expect("watched").into_inner();
+    let mut seen = vec![stream.message().await.expect("no break").expect("a step")];
+
+    all.signal("gateway", Signal::TERM);
+    let interrupted = loop {
+        match tokio::time::timeout(PATIENCE, stream.message()).await.expect("it is ended") {
+            Ok(Some(step)) => seen.push(step),
+            Ok(None) => panic!("the order has not ended"),
+            Err(status) => break status,
+        }
+    };
+    let info = interrupted.get_details_error_info().expect("every error has it");
+    assert_eq!((interrupted.code(), info.reason.as_str()), (Code::Unavailable, "WATCH_INTERRUPTED"));
+    assert!(interrupted.metadata().get("grpc-retry-pushback-ms").is_some(), "{interrupted:?}");
+    let cursor: i64 = info.metadata["cursor"].parse().expect("a number");
+    assert_eq!(seen.last().map(|step| step.cursor), Some(cursor), "it is where the client is");
+    assert_eq!(all.ended_role("gateway").await.code, Some(0));
+
+    assert_eq!(sums::post(&mode, r#"{"down": false}"#).await.0, 200);
+    all.restart("gateway").await;
+    let (rest, ended) = watch(&all, &order.order_id, cursor).await;
+    assert!(ended.is_none(), "{ended:?}");
+    seen.extend(rest);
+    let versions: Vec<i64> = seen.iter().filter(|step| step.event.is_some()).map(|step| step.cursor).collect();
+    let expected: Vec<i64> = (1..=seen.last().expect("steps").cursor).collect();
+    assert_eq!(versions, expected, "each version once");
+    assert_eq!(seen.last().and_then(|step| step.order.clone()).expect("an order").state(), State::Confirmed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_stops_is_not_ready_at_once_and_waits_for_the_charge_in_flight() {
+    let mut all = Roles::start(&[]).await;
+    all.add_stock("tea", 10).await;
+    let mode = format!("{}/sandbox/mode", all.address("provider"));
+    assert_eq!(sums::post(&mode, r#"{"delay_ms": 3000}"#).await.0, 200);
+    let order = all.place(request("tea", 1, "pm_ok")).await;
+    until_called(&all).await;
+    all.signal("payments", Signal::TERM);
+    all.until_readiness("payments", 503).await;
+    assert!(!all.process("payments").is_gone(), "a charge is in flight");
+    let ended = all.ended_role("payments").await;
+    assert_eq!(ended.code, Some(0), "{}", all.log());
+    assert_eq!(all.charges().await[&order.order_id], [1250], "it was waited for");
+    // Its result was committed and said before the end: the order is confirmed although nobody is there to charge.
+    assert_eq!(all.ended(&order.order_id).await.state(), State::Confirmed);
+}
