@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "spillway/internal/v1/pulse.proto",
     "spillway/internal/v1/queries.proto",
     "spillway/internal/v1/operations.proto",
+    "spillway/internal/v1/evidence.proto",
     "io/cloudevents/v1/cloudevents.proto",
     // For reflection alone: without them a client such as grpcurl cannot show the details of an error.
     "google/rpc/error_details.proto",

@@ -17,6 +17,7 @@ mod audit;
 mod budget;
 mod caller;
 mod config;
+mod evidence;
 mod fingerprint;
 pub mod intake;
 mod inventory;
@@ -33,4 +34,5 @@ mod watch;
 mod samples;
 
 pub use config::{GatewayConfig, GrpcConfig, OpsConfig, WatchConfig};
+pub use evidence::EVIDENCE;
 pub use serving::{GatewayHandle, run};

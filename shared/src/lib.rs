@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod bus;
 pub mod config;
+pub mod evidence;
 pub mod grpc;
 pub mod ledger;
 pub mod lifecycle;

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use prost::Message;
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Envelope, EventKind, NewEvent, OrderId, Partition, Subject};
+use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Says, Service, StoreError, Tx, Unreadable};
 use spillway_shared::steps::step;
 use uuid::Uuid;
 
 use super::store::{self, Known};
+use crate::evidence::EVIDENCE;
 use crate::fingerprint::Fingerprint;
 use crate::validate::Placement;
 
@@ -122,6 +124,8 @@ impl Service for Intake {
     type Input = Accept;
     type Answer = Answer;
     type Book = Book;
+
+    const EVIDENCE: &'static [Evidence] = EVIDENCE;
 
     fn hear(&self, kind: EventKind, _event: &Envelope) -> Result<Option<Accept>, Unreadable> {
         match kind {

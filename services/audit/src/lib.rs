@@ -6,6 +6,7 @@
 //! write a verifier of their own.
 
 pub mod chain;
+mod evidence;
 pub mod export;
 pub mod queries;
 mod run;
@@ -14,6 +15,7 @@ mod store;
 pub mod verify;
 mod wire;
 
+pub use evidence::EVIDENCE;
 pub use export::{JsonLines, NotAnEntry, from_json};
 pub use run::run;
 pub use service::Audit;

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use spillway_proto::batch::{BadBatch, BatchNumber};
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Envelope, EventKind, Ledger, Partition};
+use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Batch, Read, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::chain::{self, Entry};
+use crate::evidence::EVIDENCE;
 use crate::store::{self, Tail};
 
 /// The audit ledger of a partition. It keeps what the other ledgers say in that partition, and says nothing.
@@ -38,6 +40,8 @@ impl Service for Audit {
     type Input = HeardBatch;
     type Answer = ();
     type Book = Book;
+
+    const EVIDENCE: &'static [Evidence] = EVIDENCE;
 
     /// Every kind is kept, and those that this build does not know as well: a batch is kept whole, as bytes, by
     /// [`Audit::read`], and so no event is ever asked for alone.

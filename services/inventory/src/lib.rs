@@ -11,6 +11,7 @@
 
 pub mod commands;
 pub mod domain;
+mod evidence;
 mod explain;
 mod hear;
 pub mod queries;
@@ -21,7 +22,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use evidence::EVIDENCE;
 pub use hear::{Fact, Heard};
 pub use run::run;
 pub use service::{Adjust, Answer, Input, Inventory};
-pub use store::{Book, MIGRATIONS};
+pub use store::{Book, MIGRATIONS, decode_lines};

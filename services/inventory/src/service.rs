@@ -2,9 +2,11 @@
 
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, NewEvent, Subject};
+use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Says, Service, StoreError, Tx, Unreadable};
 
 use crate::domain::{self, AdjustStock, Adjusted, Decision, Refused, Stock};
+use crate::evidence::EVIDENCE;
 use crate::hear::{self, Fact, Heard};
 use crate::store::{self, Book};
 
@@ -40,6 +42,8 @@ impl Service for Inventory {
     type Input = Input;
     type Answer = Answer;
     type Book = Book;
+
+    const EVIDENCE: &'static [Evidence] = EVIDENCE;
 
     fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Input>, Unreadable> {
         Ok(hear::hear(kind, event)?.map(Input::Heard))

@@ -11,6 +11,7 @@
 
 mod config;
 pub mod domain;
+mod evidence;
 mod explain;
 mod hear;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod service;
 mod store;
 
 pub use config::{NotificationsConfig, RetryConfig, SmtpConfig, SmtpTls};
+pub use evidence::EVIDENCE;
 pub use hear::{Told, hear};
 pub use letter::Letter;
 pub use run::{run, start};

@@ -7,9 +7,11 @@ use prost::Message;
 use spillway_proto::pb::events as v1;
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, Event, EventKind, NewEvent, Subject};
+use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Due, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::domain::{self, Delivery, Ending, Key, Patience, Step, Trouble};
+use crate::evidence::EVIDENCE;
 use crate::hear::{self, Told};
 use crate::letter::Letter;
 use crate::store::{self, Stored};
@@ -74,6 +76,8 @@ impl Service for Notifications {
     type Input = Input;
     type Answer = ();
     type Book = Book;
+
+    const EVIDENCE: &'static [Evidence] = EVIDENCE;
 
     fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Input>, Unreadable> {
         Ok(hear::hear(kind, event)?.map(Input::Told))

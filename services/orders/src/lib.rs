@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod domain;
+mod evidence;
 mod explain;
 mod hear;
 pub mod queries;
@@ -23,6 +24,7 @@ mod view;
 mod tests;
 
 pub use config::OrdersConfig;
+pub use evidence::EVIDENCE;
 pub use hear::{Fact, Heard};
 pub use run::run;
 pub use service::Orders;

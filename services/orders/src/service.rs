@@ -2,10 +2,12 @@
 
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Envelope, EventKind, NewEvent, Subject};
+use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Says, Service, StoreError, Tx, Unreadable};
 
 use crate::config::OrdersConfig;
 use crate::domain::{self, Decision, Order};
+use crate::evidence::EVIDENCE;
 use crate::hear::{self, Fact, Heard};
 use crate::store::{self, Book};
 
@@ -30,6 +32,8 @@ impl Service for Orders {
     type Input = Heard;
     type Answer = ();
     type Book = Book;
+
+    const EVIDENCE: &'static [Evidence] = EVIDENCE;
 
     fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Heard>, Unreadable> {
         hear::hear(kind, event)

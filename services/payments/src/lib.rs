@@ -17,6 +17,7 @@
 pub mod breaker;
 pub mod config;
 pub mod domain;
+mod evidence;
 mod provider;
 mod run;
 mod service;
@@ -27,6 +28,7 @@ mod worker;
 mod laws;
 
 pub use config::PaymentsConfig;
+pub use evidence::EVIDENCE;
 pub use provider::{Charge, HttpProvider, Provider, ProviderError, Refund};
 pub use run::run;
 pub use service::{DUE_KINDS, Input, Payments};

@@ -5,9 +5,11 @@ use prost::Message;
 use spillway_proto::pb::events;
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, Money, NewEvent, OrderId, Subject};
+use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Due, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::domain::{self, Answered, Decision, DueStep, OrderEnded, Policy, Purpose, StockHeld};
+use crate::evidence::EVIDENCE;
 use crate::store::{self, Book};
 
 /// The kinds of due work.
@@ -58,6 +60,8 @@ impl Service for Payments {
     type Input = Input;
     type Answer = ();
     type Book = Book;
+
+    const EVIDENCE: &'static [Evidence] = EVIDENCE;
 
     fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Input>, Unreadable> {
         match kind {

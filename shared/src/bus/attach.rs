@@ -11,6 +11,7 @@ use super::listen::Listener;
 use super::neighbours;
 use super::pulse;
 use super::relay::{self, Relay};
+use crate::evidence;
 use crate::ledger::{Ledger, Numbering, Service};
 use crate::lifecycle::{Life, Stage};
 
@@ -36,6 +37,7 @@ pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Ro
         life.steady(Stage::Tell, format!("{name} marks"), marks);
     }
     let (of_heads, of_batches, of_pulse) = (ledger.clone(), ledger.clone(), ledger.clone());
+    let of_evidence = ledger.clone();
     let routes = routes
         .on("heads", move |_call| {
             let answer = neighbours::answer_heads(&of_heads);
@@ -48,7 +50,8 @@ pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Ro
         .on("batches", move |call| {
             let ledger = of_batches.clone();
             async move { neighbours::answer_batches(&ledger, call.body).await }
-        });
+        })
+        .on("evidence", move |call| evidence::answer(of_evidence.clone(), call));
     let stop = life.stop(Stage::Tell);
     let calls = calls::answer(bus.clone(), identity.id, identity.serves.clone(), routes, stop);
     life.task(Stage::Tell, format!("{name} calls"), calls);

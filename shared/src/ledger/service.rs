@@ -8,6 +8,7 @@ use spillway_proto::{Envelope, EventKind, Ledger};
 use super::error::StoreError;
 use super::says::Says;
 use super::tx::Tx;
+use crate::evidence::Evidence;
 
 /// The decisions of one ledger. Inputs come in batches: all states are loaded, all is decided in memory, all is
 /// written, in one transaction with the inbox and the outbox.
@@ -18,6 +19,9 @@ pub trait Service: Send + Sync + 'static {
     type Answer: Send + 'static;
     /// The states that a batch of inputs touches, as loaded and as decided.
     type Book;
+
+    /// What the ledger shows of its own tables to whoever checks it.
+    const EVIDENCE: &'static [Evidence] = &[];
 
     /// What an event means here: the one place that lists every kind. `None` where it is of no concern.
     /// An error makes the event a dead letter.

@@ -5,6 +5,7 @@
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::error::StoreError;
+use crate::evidence::Cell;
 
 /// What goes into a statement.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +87,17 @@ impl Row<'_> {
         Ok(self.row.get(column)?)
     }
 
+    /// Whatever it holds.
+    pub fn cell(&self, column: usize) -> Result<Cell, StoreError> {
+        Ok(match self.row.get_ref(column)? {
+            ValueRef::Null => Cell::Null,
+            ValueRef::Integer(value) => Cell::Int(value),
+            ValueRef::Real(_) => return Err(self.nonsense(&column.to_string())),
+            ValueRef::Text(value) => Cell::Text(String::from_utf8_lossy(value).into_owned()),
+            ValueRef::Blob(value) => Cell::Blob(value.to_vec()),
+        })
+    }
+
     /// A column that this build cannot make sense of.
     pub fn nonsense(&self, column: &str) -> StoreError {
         StoreError::Statement(format!("column {column} holds what this build cannot read"))
@@ -98,7 +110,7 @@ pub struct Tx<'c> {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(connection: &'c rusqlite::Connection) -> Self {
+    pub(crate) fn new(connection: &'c rusqlite::Connection) -> Self {
         Tx { connection }
     }
 

@@ -5,7 +5,7 @@ mod rows;
 mod schema;
 
 pub use book::Book;
-pub use rows::{HoldRow, ItemRow, item, items};
+pub use rows::{HoldRow, ItemRow, decode_lines, item, items};
 pub use schema::MIGRATIONS;
 
 use std::collections::HashSet;

@@ -47,6 +47,14 @@ struct HoldLines {
     lines: Vec<Line>,
 }
 
+/// The lines of a hold, from its column.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn decode_lines(column: &[u8]) -> Result<Vec<Line>, prost::DecodeError> {
+    Ok(HoldLines::decode(column)?.lines)
+}
+
 fn encode_lines(lines: &[Line]) -> Vec<u8> {
     let mut bytes = Vec::new();
     lines.iter().for_each(|line| prost::encoding::message::encode(1, line, &mut bytes));
