@@ -1,6 +1,7 @@
 //! The command line. The doc comments are what `--help` prints.
 
 mod calls;
+mod check;
 mod system;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ use clap_complete::Shell;
 pub use calls::{
     AuditVerb, ExportArgs, ListOrdersArgs, OrderVerb, Page, PlaceArgs, State, StockVerb, VerifyArgs, WatchArgs,
 };
+pub use check::CheckArgs;
 pub use system::{BenchArgs, DoctorArgs, Follow, LoadArgs, Role, RunArgs, UpArgs};
 
 use crate::exit::{Exit, Failure};
@@ -99,6 +101,8 @@ pub enum Verb {
     /// Verify and export the record of all events
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Say whether everything that must always hold does; exit 4 if not
+    Check(CheckArgs),
     /// Print and check the configuration
     #[command(subcommand)]
     Config(ConfigVerb),

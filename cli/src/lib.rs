@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod completions;
@@ -76,6 +77,7 @@ async fn dispatch(verb: Verb, ctx: &Context) -> Result<(), Failure> {
         Verb::Order(verb) => order::run(verb, ctx).await,
         Verb::Stock(verb) => stock::run(verb, ctx).await,
         Verb::Audit(verb) => audit::run(verb, ctx).await,
+        Verb::Check(args) => check::verb(args, ctx).await,
         Verb::Config(verb) => config_verbs::run(&verb, ctx),
         Verb::Load(args) => load::run(args, ctx).await,
         Verb::Bench(args) => bench::run(args, ctx).await,

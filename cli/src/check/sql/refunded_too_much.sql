@@ -1,0 +1,6 @@
+select order_id as subject, 'charged ' || charged || ', refunded ' || refunded as detail, order_id
+from money where refunded > charged
+union all
+select order_id, count(*) || ' refunds under ' || reference, order_id
+from attempt where kind = 'refund' and effect
+group by reference having count(*) > 1
