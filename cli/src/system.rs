@@ -100,6 +100,8 @@ fn serve_admin(
         version: env!("CARGO_PKG_VERSION"),
         role: role.name().to_owned(),
         addresses: addresses.clone(),
+        pid: std::process::id(),
+        boot_id: About::boot_id(),
     };
     let server = AdminServer::new(listener, about, readiness.clone(), metrics);
     let (leaving, stop) = (life.shutting_down(), life.stop(Stage::Tell));

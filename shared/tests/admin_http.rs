@@ -23,6 +23,8 @@ fn start(readiness: Readiness) -> SocketAddr {
         version: "0.1.0",
         role: "gateway".to_owned(),
         addresses: BTreeMap::from([("grpc".to_owned(), "127.0.0.1:50051".to_owned())]),
+        pid: 17,
+        boot_id: String::new(),
     };
     let server = AdminServer::new(listener, about, readiness, figures());
     let addr = server.local_addr().expect("bound");
@@ -98,7 +100,14 @@ async fn health_depends_on_no_check_and_info_tells_what_runs() {
 #[tokio::test]
 async fn it_stops_when_told_although_a_connection_rests() {
     let listener = listen::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-    let about = About { name: "spillway", version: "0.1.0", role: "audit".to_owned(), addresses: BTreeMap::new() };
+    let about = About {
+        name: "spillway",
+        version: "0.1.0",
+        role: "audit".to_owned(),
+        addresses: BTreeMap::new(),
+        pid: 17,
+        boot_id: String::new(),
+    };
     let server = AdminServer::new(listener, about, Readiness::new([]), figures());
     let addr = server.local_addr().expect("bound");
     let (stop, stopped) = oneshot::channel::<()>();

@@ -7,9 +7,10 @@ use spillway_proto::pb::orders::LedgerExplanation;
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Ledger as Source, OrderId};
 use spillway_shared::bus::refusal::{self, Code};
-use spillway_shared::ledger::{Ledger, due_at};
+use spillway_shared::ledger::{Ledger, Pause, due_at};
 
 use crate::domain::State;
+use crate::run::FLOW;
 use crate::service::{EMAIL, Notifications};
 use crate::store::{self, Stored};
 
@@ -30,7 +31,9 @@ pub async fn explain(ledger: Ledger<Notifications>, call: Call) -> Result<Bytes,
         with_due.collect::<Result<Vec<Notice>, _>>()
     });
     let notices = notices.await.map_err(|error| refusal::not_read(Source::Notifications, &error))?;
-    Ok(ExplainResponse { explanation: Some(explanation(&notices)) }.encode_to_vec().into())
+    let pause = ledger.pauses().borrow().get(FLOW).cloned();
+    let explanation = held_up(explanation(&notices), pause.as_ref());
+    Ok(ExplainResponse { explanation: Some(explanation) }.encode_to_vec().into())
 }
 
 /// The notice that is not sent yet tells; else the last.
@@ -73,6 +76,13 @@ fn explanation(notices: &[Notice]) -> LedgerExplanation {
     told
 }
 
+/// Where an operator holds up what is still to be sent.
+fn held_up(told: LedgerExplanation, pause: Option<&Pause>) -> LedgerExplanation {
+    let Some(pause) = pause.filter(|_| told.waiting_since.is_some()) else { return told };
+    let operator_actions = vec!["spillway resume notifications --reason TEXT".to_owned()];
+    LedgerExplanation { paused: format!("{} (since {:.0})", pause.reason, pause.since), operator_actions, ..told }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +109,12 @@ mod tests {
         assert!(pending.last_problem.contains("2 times so far"), "{pending:?}");
         let first = explanation(&[notice(State::Pending, 1)]);
         assert_eq!((first.last_problem.as_str(), first.waiting_since), ("", Some(time::to_wire(at(1)))));
+        let pause = Pause { reason: "relay moves".into(), by: "ops".into(), since: at(3) };
+        let paused = held_up(first, Some(&pause));
+        assert_eq!(paused.paused, "relay moves (since 1970-01-01T00:00:03Z)");
+        assert_eq!(paused.operator_actions, ["spillway resume notifications --reason TEXT"]);
         let sent = explanation(&[notice(State::Sent, 1)]);
+        assert_eq!(held_up(sent.clone(), Some(&pause)), sent, "what is sent is not held up");
         assert_eq!(
             (sent.summary.as_str(), sent.waiting_since),
             ("The customer was written to at 1970-01-01T00:00:09Z.", None)

@@ -20,7 +20,7 @@ use crate::service::{EMAIL, Input, Notifications, Tried};
 use crate::store::{self, MIGRATIONS};
 
 /// What operators pause it by.
-const FLOW: &str = "notifications";
+pub(crate) const FLOW: &str = "notifications";
 
 /// Opens the notifications ledger of every partition in its place, puts it on the bus, and works off its mails. What
 /// it started ends with the place's life.

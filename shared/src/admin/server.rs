@@ -33,6 +33,18 @@ pub struct About {
     pub role: String,
     /// What it listens on and speaks to, by name.
     pub addresses: BTreeMap<String, String>,
+    /// The process; several roles can share one.
+    pub pid: u32,
+    /// Of the machine's last start: tells whether whoever asks is on the same one. Empty where it is not known.
+    pub boot_id: String,
+}
+
+impl About {
+    /// What identifies the running machine, as Linux tells it.
+    pub fn boot_id() -> String {
+        let told = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        told.map(|id| id.trim().to_owned()).unwrap_or_default()
+    }
 }
 
 /// The admin server on its listener.
