@@ -21,6 +21,8 @@ pub struct GatewayConfig {
     pub ops: OpsConfig,
     /// How orders are followed.
     pub watch: WatchConfig,
+    /// When orders are refused because more come than can be carried out in time.
+    pub admission: AdmissionConfig,
     /// Bytes of accepted orders that may wait to be heard by every service. When they are used up, no order is accepted
     /// until they are heard. An order takes about 500; leave the disk as much room twice, for the outbox and the rest.
     pub outbox_budget_bytes: NonZeroU64,
@@ -34,6 +36,7 @@ impl Default for GatewayConfig {
             grpc: GrpcConfig::default(),
             ops: OpsConfig::default(),
             watch: WatchConfig::default(),
+            admission: AdmissionConfig::default(),
             outbox_budget_bytes: const { NonZeroU64::new(4 << 30).expect("not zero") },
             call_timeout_ms: const { NonZeroU64::new(5_000).expect("not zero") },
         }
@@ -96,6 +99,22 @@ impl Default for WatchConfig {
     }
 }
 
+/// When orders are refused because more come than can be carried out in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdmissionConfig {
+    /// Milliseconds that an order may wait behind others: for its commit, and to be heard from service to service. Where
+    /// it would wait for longer, orders are refused with RESOURCE_EXHAUSTED, those first whose customer places most. An
+    /// outage of a service, of JetStream or of the provider refuses nobody.
+    pub wait_ms: NonZeroU64,
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> AdmissionConfig {
+        AdmissionConfig { wait_ms: const { NonZeroU64::new(1_000).expect("not zero") } }
+    }
+}
+
 impl Validate for GatewayConfig {
     fn problems(&self, at: &str, out: &mut Vec<Problem>) {
         self.grpc.limits.problems(&join(&join(at, "grpc"), "limits"), out);
@@ -106,6 +125,7 @@ impl Validate for GatewayConfig {
         }
         let times = [
             ("call_timeout_ms", self.call_timeout_ms),
+            ("admission.wait_ms", self.admission.wait_ms),
             ("watch.max_age_ms", self.watch.max_age_ms),
             ("watch.patience_ms", self.watch.patience_ms),
         ];

@@ -6,12 +6,14 @@
 //! | an order is accepted, told from a retry | [`intake`] |
 //! | an order is read | [`reading`]: orders first, the intake only where orders does not know it |
 //! | an order is followed | [`watch`] |
+//! | more comes than can be carried out in time | [`admission`] |
 //! | too much waits to be heard | [`budget`] |
 //! | another ledger refuses or is silent | [`refusal`] |
 //!
 //! Accepting an order takes this process and its disk alone. Everything else is asked of the ledger that owns it.
 //! Absent here: any decision on an order after it was accepted.
 
+mod admission;
 mod answer;
 mod audit;
 mod budget;
@@ -33,6 +35,6 @@ mod watch;
 #[cfg(test)]
 mod samples;
 
-pub use config::{GatewayConfig, GrpcConfig, OpsConfig, WatchConfig};
+pub use config::{AdmissionConfig, GatewayConfig, GrpcConfig, OpsConfig, WatchConfig};
 pub use evidence::EVIDENCE;
 pub use serving::{GatewayHandle, run};

@@ -14,11 +14,12 @@ use spillway_shared::config::{Problems, Validate};
 use spillway_shared::grpc::{GrpcServer, GrpcServerBuilder, MAX_REQUEST_BYTES};
 use spillway_shared::ledger::{Ledger, Numbering};
 use spillway_shared::lifecycle::{Life, Stage};
-use spillway_shared::listen;
+use spillway_shared::listen::{self, Name};
 use spillway_shared::role::{Place, StartError};
 use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding;
 
+use crate::admission::{Admission, pulse::Pulse};
 use crate::audit::Audit;
 use crate::budget::{Budget, Meter};
 use crate::config::GatewayConfig;
@@ -65,30 +66,45 @@ pub async fn run(config: GatewayConfig, place: &Place) -> Result<GatewayHandle, 
     let meter = Meter::start(budget.clone(), ledger.clone()).await.map_err(other)?;
     place.life.steady(Stage::Doors, "gateway outbox budget", meter.run(place.life.stop(Stage::Doors)));
 
+    let shop: Arc<str> = Arc::from(DEFAULT_SHOP);
+    let admission = Arc::new(Admission::new(shop.clone()));
+    let target = Duration::from_millis(config.admission.wait_ms.get());
+    let pulse = Pulse::new(admission.clone(), ledger.clone(), place.bus.clone(), place.partitions, target);
+    place.life.steady(Stage::Doors, "gateway admission", pulse.run(place.life.stop(Stage::Doors)));
+
     let reading = Reading {
         bus: place.bus.clone(),
         intake: ledger.clone(),
         partitions: place.partitions,
         call_timeout: Duration::from_millis(config.call_timeout_ms.get()),
     };
-    let clients = clients(&config, place, reading, budget);
+    let clients = clients(&config, place, reading, Admitting { shop, budget, admission });
     open(&place.life, "gateway grpc", clients, grpc, &ledger)?;
     open(&place.life, "gateway ops", operators(&config, place), ops, &ledger)?;
     tracing::info!(grpc = %handle.grpc_addr, ops = %handle.ops_addr, "gateway listens");
     Ok(handle)
 }
 
+/// For whom orders are accepted, and whether.
+struct Admitting {
+    shop: Arc<str>,
+    budget: Arc<Budget>,
+    admission: Arc<Admission>,
+}
+
 /// What clients call.
-fn clients(config: &GatewayConfig, place: &Place, reading: Reading, budget: Arc<Budget>) -> GrpcServerBuilder {
+fn clients(config: &GatewayConfig, place: &Place, reading: Reading, admitting: Admitting) -> GrpcServerBuilder {
     let hints = Hints::default();
     for partition in (0..place.partitions).map(Partition) {
         let hearing = hints.clone().hear(place.bus.clone(), partition, place.life.stop(Stage::Doors));
         place.life.steady(Stage::Doors, format!("gateway hints {partition}"), hearing);
     }
-    let builder = GrpcServer::builder(config.grpc.limits.clone());
+    let Admitting { shop, budget, admission } = admitting;
+    let name = Name { role: "gateway", listener: "grpc" };
+    let builder = GrpcServer::builder(config.grpc.limits.clone()).gate(admission.clone()).named(name);
     let inventory = Inventory { bus: place.bus.clone(), call_timeout: reading.call_timeout };
     let watches = Watches::new(config.watch.clone(), hints, builder.draining());
-    let orders = Orders { reading, budget, watches, shop: Arc::from(DEFAULT_SHOP) };
+    let orders = Orders { reading, budget, admission, watches, shop };
     let orders = OrderServiceServer::new(orders)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -102,7 +118,8 @@ fn clients(config: &GatewayConfig, place: &Place, reading: Reading, budget: Arc<
 
 /// What operators call.
 fn operators(config: &GatewayConfig, place: &Place) -> GrpcServerBuilder {
-    let builder = GrpcServer::builder(config.ops.limits.clone());
+    let name = Name { role: "gateway", listener: "ops" };
+    let builder = GrpcServer::builder(config.ops.limits.clone()).named(name);
     let audit = Audit { bus: place.bus.clone(), partitions: place.partitions, draining: builder.draining() };
     let audit = AuditServiceServer::new(audit)
         .max_decoding_message_size(MAX_REQUEST_BYTES)

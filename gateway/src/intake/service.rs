@@ -13,6 +13,7 @@ use spillway_shared::steps::step;
 use uuid::Uuid;
 
 use super::store::{self, Known};
+use crate::admission::Waiting;
 use crate::evidence::EVIDENCE;
 use crate::fingerprint::Fingerprint;
 use crate::validate::Placement;
@@ -31,6 +32,8 @@ pub struct Accept {
     pub(super) content: Bytes,
     /// What is said of it. Shared with the caller, who answers from it after the commit.
     pub(super) event: Arc<NewEvent>,
+    /// Counts it among those that wait for their commit; dropped with it.
+    _waiting: Option<Arc<Waiting>>,
 }
 
 /// Under which a request is known, for as long as its order exists.
@@ -78,7 +81,13 @@ impl Accept {
                 traceparent,
                 event: content.into(),
             }),
+            _waiting: None,
         }
+    }
+
+    /// The same, counted among those that wait for their commit for as long as it does.
+    pub fn waiting(self, waiting: Arc<Waiting>) -> Accept {
+        Accept { _waiting: Some(waiting), ..self }
     }
 
     pub fn order_id(&self) -> OrderId {

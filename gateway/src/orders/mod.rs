@@ -18,6 +18,7 @@ use spillway_proto::pb::orders::{
 use spillway_shared::steps::step;
 use tonic::{Request, Response, Status};
 
+use crate::admission::Admission;
 use crate::budget::Budget;
 use crate::reading::Reading;
 use crate::watch::Watches;
@@ -27,6 +28,7 @@ use crate::{answer, caller, validate};
 pub struct Orders {
     pub reading: Reading,
     pub budget: Arc<Budget>,
+    pub admission: Arc<Admission>,
     pub watches: Watches,
     /// Shared by everything that is accepted for it.
     pub shop: Arc<str>,

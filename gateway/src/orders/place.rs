@@ -27,6 +27,7 @@ impl Orders {
             let content = OrderPlaced { request_id: placement.request_id.to_string(), ..placement.content };
             return Ok(view::checked(content));
         }
+        self.admission.admit(extensions, &placement.content.customer_id)?;
         let intake = &self.reading.intake;
         let traceparent = caller::traceparent(extensions).to_owned();
         let (at, random) = (intake.now(), rand::random());
@@ -34,7 +35,7 @@ impl Orders {
         let (order_id, event) = (accept.order_id(), accept.event());
         step("gateway.before_tx");
         let answer = match self.budget.admit() {
-            Ok(()) => intake.try_command(accept).await.map_err(refusal::not_taken)?,
+            Ok(()) => intake.try_command(accept.waiting(self.admission.wait())).await.map_err(refusal::not_taken)?,
             Err(full) => self.known(accept).await?.ok_or(full)?,
         };
         step("gateway.after_commit");

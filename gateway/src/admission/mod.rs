@@ -1,0 +1,177 @@
+//! Which orders are let in when more come than can be carried out in time.
+//!
+//! | what | where |
+//! | --- | --- |
+//! | how long accepts wait for their commit | [`waits`] |
+//! | how long what was said waits to be heard, edge by edge | [`edges`], asked for by [`pulse`] |
+//! | the share that is let in | [`pressure`] |
+//! | whose orders those are | [`shares`], by the [`customer`] in the message |
+//! | what the others are answered | [`refusals`] |
+//!
+//! Absent here: the due rows of anybody. An outage of the provider refuses nobody.
+
+mod customer;
+mod edges;
+mod pressure;
+pub mod pulse;
+mod refusals;
+mod shares;
+mod waits;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Instant;
+
+use http::Extensions;
+use spillway_shared::grpc::{CallError, Gate, LetIn, Refusal};
+
+use customer::PLACE_ORDER;
+use refusals::Refusals;
+use shares::Shares;
+pub use waits::Waiting;
+use waits::Waits;
+
+/// What an order placed now would wait for the longest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// The gateway's own commit.
+    #[default]
+    CommitWait,
+    /// That the services hear what was said.
+    Unheard,
+}
+
+impl Signal {
+    const ALL: [Signal; 2] = [Signal::CommitWait, Signal::Unheard];
+
+    fn name(self) -> &'static str {
+        match self {
+            Signal::CommitWait => "commit_wait",
+            Signal::Unheard => "unheard",
+        }
+    }
+}
+
+/// Decides, call by call. One per gateway.
+#[derive(Debug)]
+pub struct Admission {
+    shop: Arc<str>,
+    waits: Arc<Waits>,
+    shares: Shares,
+    refusals: Refusals,
+    /// The share that is let in, in millionths.
+    share: AtomicU32,
+    is_unheard: AtomicBool,
+    /// Something was placed since the last look.
+    is_used: AtomicBool,
+}
+
+const WHOLE: u32 = 1_000_000;
+
+impl Admission {
+    pub fn new(shop: Arc<str>) -> Admission {
+        Admission {
+            shop,
+            waits: Arc::new(Waits::new(Instant::now())),
+            shares: Shares::default(),
+            refusals: Refusals::new(),
+            share: AtomicU32::new(WHOLE),
+            is_unheard: AtomicBool::new(false),
+            is_used: AtomicBool::new(false),
+        }
+    }
+
+    /// For an order that waits for its commit, until it is dropped.
+    pub fn wait(&self) -> Arc<Waiting> {
+        Arc::new(self.waits.enter(Instant::now()))
+    }
+
+    /// Judges a call that the gate could not read, since it was compressed; lets in what the gate has let in.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED, with the reason OVERLOADED and the signal.
+    pub fn admit(&self, extensions: &Extensions, customer_id: &str) -> Result<(), CallError> {
+        if extensions.get::<LetIn>().is_some() || self.lets_in(customer_id.as_bytes()) {
+            return Ok(());
+        }
+        Err(Refusals::error(self.signal(), self.share()))
+    }
+
+    fn lets_in(&self, customer: &[u8]) -> bool {
+        self.is_used.store(true, Ordering::Relaxed);
+        let chance = self.shares.count(&self.shop, customer);
+        let is_let_in = chance >= 1.0 || rand::random::<f64>() < chance;
+        if !is_let_in {
+            let signal = self.signal().name();
+            let refusals = metrics::counter!("spillway_admission_refusals_total", "role" => "gateway", "listener" => "grpc", "signal" => signal);
+            refusals.increment(1);
+        }
+        is_let_in
+    }
+
+    fn signal(&self) -> Signal {
+        if self.is_unheard.load(Ordering::Relaxed) { Signal::Unheard } else { Signal::CommitWait }
+    }
+
+    fn share(&self) -> f64 {
+        f64::from(self.share.load(Ordering::Relaxed)) / f64::from(WHOLE)
+    }
+
+    /// Lets in so much from now on.
+    fn let_in(&self, share: f64, signal: Signal) {
+        self.shares.tick(share);
+        let was_whole = self.share.swap((share * f64::from(WHOLE)) as u32, Ordering::Relaxed) == WHOLE;
+        self.is_unheard.store(signal == Signal::Unheard, Ordering::Relaxed);
+        match (was_whole, share >= 1.0) {
+            (true, false) => tracing::warn!(signal = signal.name(), "more orders come than can be carried out in time"),
+            (false, true) => tracing::info!("every order is let in again"),
+            (true, true) | (false, false) => {}
+        }
+    }
+}
+
+impl Gate for Admission {
+    fn guards(&self, path: &str) -> bool {
+        path == PLACE_ORDER
+    }
+
+    fn refuse(&self, message: &[u8], tried: u32) -> Option<Refusal> {
+        (!self.lets_in(customer::of(message))).then(|| self.refusals.pick(self.signal(), self.share(), tried))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use spillway_proto::pb::orders::PlaceOrderRequest;
+
+    use super::*;
+
+    #[test]
+    fn at_rest_everything_is_let_in_and_under_pressure_the_share() {
+        let admission = Admission::new(Arc::from("default"));
+        let message = PlaceOrderRequest { customer_id: "ada".to_owned(), ..Default::default() }.encode_to_vec();
+        assert!(admission.guards(PLACE_ORDER) && !admission.guards("/spillway.orders.v1.OrderService/GetOrder"));
+        let let_in = || (0..1000).filter(|_| admission.refuse(&message, 0).is_none()).count();
+        assert_eq!(let_in(), 1000);
+        admission.let_in(0.25, Signal::Unheard);
+        let some = let_in();
+        assert!((100..500).contains(&some), "{some}");
+        admission.let_in(1.0, Signal::Unheard);
+        assert_eq!(let_in(), 1000);
+    }
+
+    #[test]
+    fn a_compressed_call_is_judged_once_it_is_decoded_and_no_call_twice() {
+        let admission = Admission::new(Arc::from("default"));
+        let (read, mut let_in) = (Extensions::new(), Extensions::new());
+        let_in.insert(LetIn);
+        for _ in 0..1000 {
+            admission.admit(&read, "ada").expect("nobody is refused at rest");
+        }
+        admission.let_in(0.01, Signal::CommitWait);
+        let refused = (0..100).filter_map(|_| admission.admit(&read, "ada").err()).count();
+        assert!(refused > 50, "{refused}");
+        assert!((0..100).all(|_| admission.admit(&let_in, "ada").is_ok()));
+    }
+}

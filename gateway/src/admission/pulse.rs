@@ -1,0 +1,157 @@
+//! Keeps the share that is let in: asks the services how far they have come, and regulates.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use spillway_proto::pb::internal::{PulseRequest, PulseResponse};
+use spillway_proto::{Incarnation, Ledger as Source, Partition};
+use spillway_shared::bus::{Bus, CallFailed, Caller};
+use spillway_shared::ledger::Ledger;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::edges::{Edges, Listener, STOPPED_AFTER, Unheard};
+use super::pressure::Pressure;
+use super::{Admission, Signal};
+use crate::intake::Intake;
+
+/// How often the share is set, and the services asked while anything is placed.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The services are asked for so long after the last order was placed.
+const ASKED_AFTER: Duration = Duration::from_secs(5);
+
+/// The regulator's task.
+pub struct Pulse {
+    admission: Arc<Admission>,
+    ledger: Ledger<Intake>,
+    bus: Bus,
+    partitions: Vec<Partition>,
+    pressure: Pressure,
+    edges: Edges,
+}
+
+type Answer = (Listener, Result<PulseResponse, CallFailed>);
+
+impl Pulse {
+    /// `target` is how long an order may wait behind others.
+    pub fn new(
+        admission: Arc<Admission>,
+        ledger: Ledger<Intake>,
+        bus: Bus,
+        partitions: u16,
+        target: Duration,
+    ) -> Pulse {
+        let partitions = (0..partitions).map(Partition).collect();
+        Pulse { admission, ledger, bus, partitions, pressure: Pressure::new(target), edges: Edges::default() }
+    }
+
+    /// Until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
+        let mut open: BTreeSet<Listener> = BTreeSet::new();
+        let (mut before, mut used) = (Instant::now(), None::<Instant>);
+        loop {
+            tokio::select! {
+                Some((who, answer)) = asked.next(), if !asked.is_empty() => {
+                    open.remove(&who);
+                    self.hear(who, answer, Instant::now());
+                }
+                _ = ticks.tick() => {
+                    let now = Instant::now();
+                    self.regulate(now, now.duration_since(before));
+                    before = now;
+                    if self.admission.is_used.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                        used = Some(now);
+                    }
+                    if used.is_some_and(|used| now.duration_since(used) < ASKED_AFTER) {
+                        let fresh: Vec<Listener> = self.all().filter(|who| open.insert(*who)).collect();
+                        asked.extend(fresh.into_iter().map(|who| self.ask(who)));
+                    }
+                }
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Listener> {
+        let partitioned = self.partitions.iter().flat_map(|p| [(Source::Orders, *p), (Source::Payments, *p)]);
+        partitioned.chain([(Source::Inventory, Partition(0))])
+    }
+
+    fn ask(&self, who: Listener) -> BoxFuture<'static, Answer> {
+        let bus = self.bus.clone();
+        Box::pin(async move {
+            let caller = Caller::background(STOPPED_AFTER);
+            (who, bus.call(who.0, who.1, "pulse", &caller, &PulseRequest {}).await)
+        })
+    }
+
+    fn hear(&mut self, who: Listener, answer: Result<PulseResponse, CallFailed>, now: Instant) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(%error, "no pulse");
+                return;
+            }
+        };
+        self.hear_own(now);
+        self.edges.answered(who, now);
+        for head in answer.heads {
+            if let Some((partition, incarnation)) = identity(head.partition, &head.incarnation) {
+                self.edges.head((who.0, partition), incarnation, head.number, now);
+            }
+        }
+        for mark in answer.marks {
+            if let Some((partition, incarnation)) = identity(mark.partition, &mark.incarnation) {
+                self.edges.mark(who, partition, incarnation, mark.number, now);
+            }
+        }
+    }
+
+    /// The gateway's own heads.
+    fn hear_own(&mut self, now: Instant) {
+        let incarnation = self.ledger.identity().incarnation;
+        for (partition, head) in self.ledger.heads().borrow().iter() {
+            self.edges.head((Source::Gateway, *partition), incarnation, *head, now);
+        }
+    }
+
+    fn regulate(&mut self, now: Instant, passed: Duration) {
+        self.hear_own(now);
+        let commit = self.admission.waits.longest(now);
+        let unheard = self.unheard(now);
+        let signal = if unheard.wait > commit { Signal::Unheard } else { Signal::CommitWait };
+        let share = self.pressure.update(commit + unheard.wait, passed);
+        self.admission.let_in(share, signal);
+        let gauge = |name: &'static str, value: f64| metrics::gauge!(name, "role" => "gateway").set(value);
+        gauge("spillway_admission_share_ratio", share);
+        gauge("spillway_admission_waiting_accepts", self.admission.waits.count() as f64);
+        for (signal, wait) in [(Signal::CommitWait, commit), (Signal::Unheard, unheard.wait)] {
+            metrics::gauge!("spillway_admission_wait_seconds", "role" => "gateway", "signal" => signal.name())
+                .set(wait.as_secs_f64());
+        }
+        if let Some((listener, source)) = unheard.longest.filter(|_| share < 1.0) {
+            tracing::debug!(share, ?commit, unheard = ?unheard.wait, %listener, %source, "regulated");
+        }
+    }
+
+    /// The longest of all partitions. Nothing where NATS is away.
+    fn unheard(&mut self, now: Instant) -> Unheard {
+        if !self.bus.is_connected() {
+            return Unheard::default();
+        }
+        let waits = self.partitions.iter().map(|partition| self.edges.unheard(*partition, now));
+        waits.max_by_key(|unheard| unheard.wait).unwrap_or_default()
+    }
+}
+
+fn identity(partition: u32, incarnation: &[u8]) -> Option<(Partition, Incarnation)> {
+    Some((Partition(u16::try_from(partition).ok()?), Incarnation::from_bytes(incarnation)?))
+}
