@@ -1,4 +1,5 @@
-//! Pauses and settings in a ledger: in force with their commit, kept over restarts, once for each request.
+//! What operators do to a ledger and what befalls it: pauses and settings in force with their commit, kept over
+//! restarts, once for each request; incidents written down with the next commit.
 
 mod common;
 
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use common::{Add, Tally, open, total};
 use spillway_proto::{Event, Partition, batch};
-use spillway_shared::ledger::{Act, Acted, Due, Ledger};
+use spillway_shared::ledger::{Act, Acted, Due, IncidentKind, Ledger};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -123,4 +124,23 @@ async fn while_a_flow_is_paused_nothing_of_it_is_taken_and_what_is_in_hand_is_fi
     assert_eq!(total(&ledger, "during").await, 11);
     stop.cancel();
     work.await.expect("ends");
+}
+
+#[tokio::test]
+async fn what_befell_a_ledger_is_counted_and_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path());
+    ledger.note(IncidentKind::AskedFor, "inventory", HERE, 3);
+    ledger.note(IncidentKind::Reconnected, "nats", HERE, 1);
+    ledger.noted().await;
+    ledger.flush().await.expect("written");
+    ledger.note(IncidentKind::AskedFor, "inventory", HERE, 4);
+    // Any commit writes it down.
+    ledger.command(Add::new("tea", 1)).await.expect("taken");
+    ledger.flush().await.expect("nothing is written twice");
+    closed(ledger).await;
+    let ledger = open(folder.path());
+    let told = ledger.incidents().await.expect("answers");
+    let told: Vec<_> = told.iter().map(|i| (i.kind.as_str(), i.source.as_str(), i.count)).collect();
+    assert_eq!(told, [("asked_for", "inventory", 7), ("reconnected", "nats", 1)]);
 }

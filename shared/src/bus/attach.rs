@@ -11,6 +11,7 @@ use super::listen::Listener;
 use super::neighbours;
 use super::pulse;
 use super::relay::{self, Relay};
+use super::vigil;
 use crate::evidence;
 use crate::ledger::{Ledger, Numbering, Service};
 use crate::lifecycle::{Life, Stage};
@@ -55,6 +56,10 @@ pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Ro
     let stop = life.stop(Stage::Tell);
     let calls = calls::answer(bus.clone(), identity.id, identity.serves.clone(), routes, stop);
     life.task(Stage::Tell, format!("{name} calls"), calls);
+    let watch = vigil::watch_connection(ledger.clone(), bus.clone(), life.stop(Stage::Tell));
+    life.steady(Stage::Tell, format!("{name} connection"), watch);
+    let write = vigil::write_incidents(ledger.clone(), life.stop(Stage::Tell));
+    life.steady(Stage::Tell, format!("{name} incidents"), write);
     let of_failure = ledger.clone();
     let stop = life.stop(Stage::Tell);
     life.task(Stage::Tell, format!("{name} ledger"), async move {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::Caller;
 use super::connection::Bus;
-use crate::ledger::{Batch, Heard, Ledger, Line, Service};
+use crate::ledger::{Batch, Heard, IncidentKind, Ledger, Line, Service};
 
 /// How often open gaps are looked at, while there are any.
 const LOOK: Duration = Duration::from_millis(250);
@@ -149,11 +149,14 @@ impl<S: Service> Gaps<S> {
             };
             if answer.pruned_up_to > 0 || answer.unknown_incarnation {
                 self.count("spillway_batches_gone_total", 1);
+                self.ledger.note(IncidentKind::GoneForGood, self.source.name(), self.partition, 1);
                 tracing::error!(source = %self.source, %incarnation, from, pruned_up_to = answer.pruned_up_to,
                     "batches are gone for good");
             }
             let Some(last) = answer.batches.last().map(|batch| batch.number) else { return false };
-            self.count("spillway_batches_asked_for_total", answer.batches.len());
+            let given = answer.batches.len();
+            self.count("spillway_batches_asked_for_total", given);
+            self.ledger.note(IncidentKind::AskedFor, self.source.name(), self.partition, given as i64);
             let service = self.ledger.service();
             let heard = answer.batches.into_iter().map(|batch| {
                 let number = BatchNumber { incarnation, partition: self.partition, number: batch.number };

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Bus;
 use super::relay::read_headers;
-use crate::ledger::{Batch, Heard, Ledger, Service};
+use crate::ledger::{Batch, Heard, IncidentKind, Ledger, Service};
 use crate::steps::step_about;
 
 /// Messages that go into one commit from one stream.
@@ -29,6 +29,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// After JetStream or the ledger refused.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// A consumer as it was met.
+struct Met {
+    /// When it was made, as Unix time in nanoseconds.
+    made: i128,
+    /// It has delivered nothing yet.
+    is_unused: bool,
+}
+
 /// Hears one source in one partition.
 pub(super) struct Listener<S: Service> {
     pub ledger: Ledger<S>,
@@ -44,6 +52,7 @@ impl<S: Service> Listener<S> {
         let stream = ledgers::stream(self.source, self.partition);
         let subject = ledgers::subject(self.source, self.partition);
         let durable = self.ledger.identity().id.name();
+        let mut known = None;
         loop {
             let pulled = tokio::select! {
                 pulled = self.pull(&stream, &subject, &durable) => pulled,
@@ -51,10 +60,16 @@ impl<S: Service> Listener<S> {
             };
             match pulled {
                 Ok((consumer, messages)) => {
+                    if known
+                        .replace(consumer.made)
+                        .map_or(consumer.is_unused && self.has_heard(), |k| k != consumer.made)
+                    {
+                        self.ledger.note(IncidentKind::ConsumerRecreated, self.source.name(), self.partition, 1);
+                    }
                     drop(self.state.send_replace(Ok(())));
                     let stopped = tokio::select! {
                         stopped = self.hear_all(messages, &stop) => stopped,
-                        () = self.until_replaced(consumer, &stream, &subject, &durable) => false,
+                        () = self.until_replaced(consumer.made, &stream, &subject, &durable) => false,
                     };
                     if stopped {
                         return;
@@ -72,7 +87,7 @@ impl<S: Service> Listener<S> {
         }
     }
 
-    async fn pull(&self, stream: &str, subject: &str, durable: &str) -> Result<(i128, pull::Stream), String> {
+    async fn pull(&self, stream: &str, subject: &str, durable: &str) -> Result<(Met, pull::Stream), String> {
         let consumer = self.bus.keep_consumer(stream, subject, durable).await.map_err(|e| e.to_string())?;
         let messages = consumer
             .stream()
@@ -81,7 +96,18 @@ impl<S: Service> Listener<S> {
             .messages()
             .await
             .map_err(|e| format!("consumer {durable} of stream {stream}: {e}"))?;
-        Ok((made_at(&consumer), messages))
+        let is_unused = consumer.cached_info().delivered.consumer_sequence == 0;
+        Ok((Met { made: made_at(&consumer), is_unused }, messages))
+    }
+
+    /// Whether anything of the source was ever heard: then its consumer was there before.
+    fn has_heard(&self) -> bool {
+        let inbox = self.ledger.inbox().borrow().clone();
+        inbox.lines().any(|(line, mark)| {
+            line.source == self.source
+                && line.partition == self.partition
+                && (mark.number > 0 || !mark.above.is_empty())
+        })
     }
 
     /// Keeps the consumer in shape while it is listened to, until it is another one under the same name.

@@ -17,6 +17,7 @@ pub mod refusal;
 mod relay;
 mod shape;
 mod streams;
+mod vigil;
 
 pub use attach::{Needed, attach};
 pub use calls::{CallFailed, Caller, Routes};

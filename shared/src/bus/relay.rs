@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Bus;
 use super::flight::{Flight, NotPublished};
 use super::shape::Shape;
-use crate::ledger::{Ledger, OutboxBatch, Service};
+use crate::ledger::{IncidentKind, Ledger, OutboxBatch, Service};
 use crate::steps::step_about;
 
 /// Bytes read from the outbox at a time.
@@ -70,7 +70,7 @@ impl<S: Service> Relay<S> {
         let mut heads = self.ledger.heads();
         let mut connected = self.bus.connected();
         let mut flight = Flight::after(self.relayed());
-        let mut shape = Shape::new(self.role(), &self.stream.name);
+        let mut shape = Shape::new(self.role(), &self.stream.name, self.relayed() > 0);
         let mut stopping = false;
         loop {
             if connected.has_changed().unwrap_or(true) {
@@ -90,6 +90,9 @@ impl<S: Service> Relay<S> {
             }
             if !stopping && Instant::now() >= shape.next_look() {
                 self.look(&mut shape, &stop).await;
+            }
+            for incident in shape.news() {
+                self.ledger.note(incident.into(), self.role(), self.partition, 1);
             }
             let head = heads.borrow_and_update().get(&self.partition).copied().unwrap_or(0);
             if flight.sent < head && flight.room() > 0 {
@@ -169,6 +172,7 @@ impl<S: Service> Relay<S> {
             Err(why) => {
                 metrics::counter!("spillway_relay_failures_total", "role" => self.role(), "cause" => why.cause())
                     .increment(1);
+                self.ledger.note(IncidentKind::PublishRetried, self.role(), self.partition, 1);
                 if matches!(why, NotPublished::NoAnswer(_)) {
                     self.bus.answering.was_silent(&format!("a publish to {} was not acknowledged", self.stream.name));
                 } else {

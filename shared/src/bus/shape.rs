@@ -7,6 +7,8 @@ use std::time::Duration;
 use async_nats::jetstream::stream::Info;
 use tokio::time::Instant;
 
+use crate::ledger::IncidentKind;
+
 /// How often a stream that is in shape is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -23,6 +25,8 @@ pub(super) struct Looked {
     pub last_sequence: u64,
     /// Messages that are missing between the first and the last.
     pub holes: u64,
+    /// It was not there, and was just made.
+    pub is_new: bool,
     /// It is not as configured, and this is why.
     pub problem: Option<String>,
 }
@@ -34,6 +38,7 @@ impl Looked {
             messages: info.state.messages,
             last_sequence: info.state.last_sequence,
             holes: info.state.deleted_count.unwrap_or(0),
+            is_new: false,
             problem,
         }
     }
@@ -52,6 +57,18 @@ pub(super) enum Incident {
     Holes,
     /// All its messages are gone.
     Emptied,
+}
+
+impl From<Incident> for IncidentKind {
+    fn from(incident: Incident) -> Self {
+        match incident {
+            Incident::Recreated => IncidentKind::StreamRecreated,
+            Incident::Behind => IncidentKind::StreamBehind,
+            Incident::SequenceReused => IncidentKind::SequenceReused,
+            Incident::Holes => IncidentKind::StreamHoles,
+            Incident::Emptied => IncidentKind::StreamEmptied,
+        }
+    }
 }
 
 impl Incident {
@@ -78,12 +95,26 @@ pub(super) struct Shape {
     problem: Option<String>,
     next_look: Instant,
     again: Duration,
+    /// It held something before this process began.
+    has_held: bool,
+    /// Told, and not yet noted.
+    news: Vec<Incident>,
 }
 
 impl Shape {
-    pub fn new(role: &'static str, stream: &str) -> Self {
+    pub fn new(role: &'static str, stream: &str, has_held: bool) -> Self {
         let stream = stream.to_owned();
-        Shape { role, stream, known: None, last: 0, problem: None, next_look: Instant::now(), again: AGAIN }
+        Shape {
+            role,
+            stream,
+            known: None,
+            last: 0,
+            problem: None,
+            next_look: Instant::now(),
+            again: AGAIN,
+            has_held,
+            news: Vec::new(),
+        }
     }
 
     /// Something went wrong: look before anything else.
@@ -134,7 +165,10 @@ impl Shape {
     }
 
     fn compare(&self, now: &Looked) -> Vec<Incident> {
-        let Some(before) = &self.known else { return Vec::new() };
+        let Some(before) = &self.known else {
+            // It went while nobody was there to see it.
+            return if now.is_new && self.has_held { vec![Incident::Recreated] } else { Vec::new() };
+        };
         if before.created != now.created {
             return vec![Incident::Recreated];
         }
@@ -151,7 +185,13 @@ impl Shape {
         incidents
     }
 
-    fn tell(&self, incident: Incident) {
+    /// What was told since this was asked last.
+    pub fn news(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.news)
+    }
+
+    fn tell(&mut self, incident: Incident) {
+        self.news.push(incident);
         let kind = incident.kind();
         metrics::counter!("spillway_stream_incidents_total", "role" => self.role, "kind" => kind).increment(1);
         tracing::error!(
@@ -168,12 +208,12 @@ mod tests {
     use super::*;
 
     fn looked(created: i128, messages: u64, last_sequence: u64, holes: u64) -> Looked {
-        Looked { created, messages, last_sequence, holes, problem: None }
+        Looked { created, messages, last_sequence, holes, is_new: false, problem: None }
     }
 
     /// A stream that held three messages acknowledged two more.
     fn check(now: Looked, expected: &[Incident]) {
-        let mut shape = Shape::new("orders", "spillway-orders-0");
+        let mut shape = Shape::new("orders", "spillway-orders-0", true);
         shape.looked(Ok::<_, String>(looked(7, 3, 3, 0)));
         shape.took(4);
         shape.took(5);

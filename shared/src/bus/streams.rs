@@ -71,7 +71,7 @@ impl Bus {
                 tracing::info!(stream = spec.name, "creating stream");
                 let created = self.ask(&what, self.jetstream.create_stream(wanted)).await?;
                 metrics::counter!("spillway_streams_created_total", "role" => self.role()).increment(1);
-                Ok(Looked::at(created.map_err(|e| error(&e))?.cached_info(), None))
+                Ok(Looked { is_new: true, ..Looked::at(created.map_err(|e| error(&e))?.cached_info(), None) })
             }
             Err(other) => Err(error(&other)),
         }

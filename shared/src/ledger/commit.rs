@@ -9,6 +9,7 @@ use super::dead_letter::{self, DeadLetter};
 use super::due;
 use super::error::{NotTaken, StoreError};
 use super::inbox::{Additions, Inbox, Line};
+use super::incident::Noted;
 use super::job::{Job, ToldMark};
 use super::outbox::{self, Heads};
 use super::says::Says;
@@ -75,6 +76,8 @@ pub(super) struct Attempt<'a, S: Service> {
     pub at: Timestamp,
     /// How far the relay has come.
     pub relayed: Heads,
+    /// What happened around the ledger, to be written down.
+    pub noted: Noted,
 }
 
 impl<S: Service> Attempt<'_, S> {
@@ -100,6 +103,7 @@ impl<S: Service> Attempt<'_, S> {
         let mut heads = self.relayed.clone();
         outbox::append(&tx, self.identity.incarnation, self.identity.numbering, &mut heads, &says.batches, self.at)?;
         due::write(&tx, &says.due)?;
+        self.noted.write(&tx)?;
         self.step("consumer.outbox_written");
         for job in group {
             match job {

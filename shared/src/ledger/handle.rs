@@ -13,6 +13,7 @@ use super::condition::Condition;
 use super::due::DueFeed;
 use super::error::{NotTaken, ReadError, StoreError};
 use super::inbox::Inbox;
+use super::incident::Unwritten;
 use super::job::{ActFn, Command, HeardJob, Job, ToldMark};
 use super::outbox::{self, Numbering, OutboxBatch};
 use super::pause::Pause;
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     pub feeds: Vec<Arc<DueFeed>>,
     pub pauses: watch::Sender<Arc<BTreeMap<String, Pause>>>,
     pub settings: watch::Sender<Arc<BTreeMap<String, String>>>,
+    pub incidents: Unwritten,
     pub failed: watch::Sender<Option<String>>,
     pub condition: Condition,
     /// Closed once the writer has let go of the file.

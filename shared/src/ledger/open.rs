@@ -95,6 +95,7 @@ fn share(
         feeds: due_kinds.iter().map(|kind| Arc::new(DueFeed::new(kind, DUE_WINDOW))).collect(),
         pauses: watch::Sender::new(in_force.pauses),
         settings: watch::Sender::new(in_force.settings),
+        incidents: Default::default(),
         failed: watch::Sender::new(None),
         condition: Condition::default(),
         gone: CancellationToken::new(),

@@ -140,8 +140,11 @@ impl<S: Service> Writer<S> {
             memory: &self.memory,
             at: self.last,
             relayed,
+            noted: self.shared.incidents.so_far(),
         };
-        attempt.run(&mut self.connection, group)
+        let committed = attempt.run(&mut self.connection, group)?;
+        self.shared.incidents.written(&attempt.noted);
+        Ok(committed)
     }
 
     fn finish(&mut self, mut group: Vec<Job<S>>, committed: Committed<S::Answer>) {
@@ -175,6 +178,7 @@ impl<S: Service> Writer<S> {
                 memory: &self.memory,
                 at: self.last,
                 relayed: heads,
+                noted: Default::default(),
             };
             let (inputs, _dead) = attempt.collect(group, &mut Default::default());
             bisect(&attempt, &mut self.connection, &inputs, &mut culprits)?;
