@@ -107,6 +107,15 @@ pub fn split(body: Bytes) -> Result<Vec<Bytes>, BadBatch> {
     Ok(events)
 }
 
+/// A batch of one event, whose bytes stay as they are.
+pub fn of_one(event: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(event.len() + 8);
+    encode_key(EVENTS, WireType::LengthDelimited, &mut bytes);
+    encode_varint(u64::try_from(event.len()).expect("a length in memory"), &mut bytes);
+    bytes.extend_from_slice(event);
+    bytes.into()
+}
+
 /// The events of a batch, in order. One that cannot be read does not harm the others.
 pub fn read(body: Bytes) -> Result<Vec<Result<Envelope, BadEvent>>, BadBatch> {
     Ok(split(body)?.into_iter().map(envelope::read).collect())

@@ -195,6 +195,47 @@ fn read_fields(raw: Bytes) -> Result<Envelope, String> {
     found.finish(raw)
 }
 
+/// What can still be read of an event that as a whole cannot: for people who look for the cause. Empty where it is
+/// missing, damaged or no text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    pub id: String,
+    pub type_name: String,
+    pub subject: String,
+    pub traceparent: String,
+    pub shop: String,
+}
+
+/// Reads what can be read.
+pub fn remains(raw: Bytes) -> Remains {
+    let mut left = Remains::default();
+    // What comes before the damage counts.
+    let _damage = each_field(raw, |field, value| {
+        let into_text = |value: Bytes| text(value).unwrap_or_default();
+        match field {
+            ID => left.id = into_text(value),
+            TYPE => left.type_name = into_text(value),
+            ATTRIBUTES => left.attribute(value),
+            _ => {}
+        }
+        Ok(())
+    });
+    left
+}
+
+impl Remains {
+    fn attribute(&mut self, entry: Bytes) {
+        let Ok((name, value)) = map_entry(entry) else { return };
+        let said = variant(value, CE_STRING).and_then(text).unwrap_or_default();
+        match &name[..] {
+            b"subject" => self.subject = said,
+            b"traceparent" => self.traceparent = said,
+            b"shop" => self.shop = said,
+            _ => {}
+        }
+    }
+}
+
 #[derive(Default)]
 struct Found {
     id: Option<String>,
@@ -210,15 +251,7 @@ struct Found {
 
 impl Found {
     fn attribute(&mut self, entry: Bytes) -> Result<(), String> {
-        let (mut name, mut value) = (Bytes::new(), Bytes::new());
-        each_field(entry, |field, bytes| {
-            match field {
-                MAP_KEY => name = bytes,
-                MAP_VALUE => value = bytes,
-                _ => {}
-            }
-            Ok(())
-        })?;
+        let (name, value) = map_entry(entry)?;
         match &name[..] {
             b"subject" => self.subject = Some(text(variant(value, CE_STRING)?)?),
             b"traceparent" => self.traceparent = Some(text(variant(value, CE_STRING)?)?),
@@ -276,6 +309,20 @@ pub(crate) fn each_field(
         }
     }
     Ok(())
+}
+
+/// Name and value of an attribute.
+fn map_entry(entry: Bytes) -> Result<(Bytes, Bytes), String> {
+    let (mut name, mut value) = (Bytes::new(), Bytes::new());
+    each_field(entry, |field, bytes| {
+        match field {
+            MAP_KEY => name = bytes,
+            MAP_VALUE => value = bytes,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok((name, value))
 }
 
 fn variant(value: Bytes, wanted: u32) -> Result<Bytes, String> {

@@ -61,4 +61,18 @@ proptest! {
         let bad = read(Bytes::from(bytes[..cut].to_vec())).expect_err("cut");
         prop_assert_eq!(bad.raw.len(), cut);
     }
+
+    #[test]
+    fn what_is_left_of_a_cut_event_is_a_beginning_of_it(cut in 0usize..400) {
+        let said = event(Subject::Sku("tea".into()), "x".repeat(100), "00-11-22-01".to_owned());
+        let mut bytes = Vec::new();
+        write(&said, Ledger::Inventory, Timestamp::UNIX_EPOCH, &mut bytes);
+        let whole = remains(Bytes::from(bytes.clone()));
+        prop_assert_eq!((whole.id.clone(), whole.subject.as_str()), (said.id().to_string(), "sku/tea"));
+        prop_assert_eq!((whole.traceparent.as_str(), whole.shop.as_str()), ("00-11-22-01", said.shop.as_str()));
+        let left = remains(Bytes::from(bytes[..cut.min(bytes.len())].to_vec()));
+        for (of_cut, of_whole) in [(left.id, whole.id), (left.subject, whole.subject), (left.shop, whole.shop)] {
+            prop_assert!(of_cut.is_empty() || of_cut == of_whole);
+        }
+    }
 }

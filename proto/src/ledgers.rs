@@ -40,9 +40,8 @@ impl Ledger {
             Ledger::Payments => &[Ledger::Inventory, Ledger::Orders],
             Ledger::Orders => &[Ledger::Gateway, Ledger::Inventory, Ledger::Payments],
             Ledger::Notifications => &[Ledger::Orders],
-            Ledger::Audit => {
-                &[Ledger::Gateway, Ledger::Inventory, Ledger::Payments, Ledger::Orders, Ledger::Notifications]
-            }
+            // Itself too: what an operator does to audit's own dead letters belongs into the trail like any other act.
+            Ledger::Audit => &Ledger::ALL,
         }
     }
 
@@ -52,11 +51,6 @@ impl Ledger {
             Ledger::Gateway | Ledger::Inventory => false,
             Ledger::Payments | Ledger::Orders | Ledger::Notifications | Ledger::Audit => true,
         }
-    }
-
-    /// Audit listens and says nothing.
-    pub fn speaks(self) -> bool {
-        self != Ledger::Audit
     }
 }
 
@@ -126,12 +120,11 @@ pub struct StreamSpec {
 /// one for each partition.
 pub fn streams_of(id: LedgerId, partitions: u16) -> Vec<StreamSpec> {
     match id.ledger {
-        Ledger::Audit => vec![],
         Ledger::Inventory => {
             let subjects = id.serves(partitions).into_iter().map(|p| subject(id.ledger, p)).collect();
             vec![StreamSpec { name: stream(id.ledger, Partition(0)), subjects }]
         }
-        Ledger::Gateway | Ledger::Payments | Ledger::Orders | Ledger::Notifications => id
+        Ledger::Gateway | Ledger::Payments | Ledger::Orders | Ledger::Notifications | Ledger::Audit => id
             .serves(partitions)
             .into_iter()
             .map(|p| StreamSpec { name: stream(id.ledger, p), subjects: vec![subject(id.ledger, p)] })
@@ -179,9 +172,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ledger_hears_only_those_that_speak() {
+    fn only_audit_hears_itself_and_every_name_is_read_back() {
         for ledger in Ledger::ALL {
-            assert!(ledger.hears().iter().all(|source| source.speaks() && *source != ledger));
+            assert_eq!(ledger.hears().contains(&ledger), ledger == Ledger::Audit);
             assert_eq!(ledger.name().parse::<Ledger>().expect("its own name"), ledger);
         }
     }
@@ -198,6 +191,6 @@ mod tests {
         subjects.sort();
         subjects.dedup();
         assert_eq!(subjects.len(), count);
-        assert_eq!(count, 15);
+        assert_eq!(count, 18);
     }
 }

@@ -4,8 +4,8 @@
 //! A step is named `<role or part>.<what was just done or comes next>`, for example `payments.after_response`. What is to
 //! happen there comes from the environment variable `FAILPOINTS` (`name=action;name=action`), with the actions of the
 //! crate `fail`: `panic`, `sleep(ms)`, `N*action` and so on. `return(kill)` ends the process at once, as a power cut would,
-//! and `return(abort)` as a failed assertion in C would. Where a step is given what it is about, `return(kill TEXT)` and
-//! `return(abort TEXT)` only do so where that holds the text.
+//! and `return(abort)` as a failed assertion in C would. Where a step is given what it is about, `return(kill TEXT)`,
+//! `return(abort TEXT)` and `return(panic TEXT)` only do so where that holds the text.
 
 /// A step. Where a test says so, the process ends here, panics, or waits.
 pub fn step(name: &str) {
@@ -34,6 +34,7 @@ fn act(action: &str, about: &[u8]) {
             }
         }
         "abort" if is_meant => std::process::abort(),
+        "panic" if is_meant => panic!("a step was told to panic"),
         _ => {}
     }
 }

@@ -13,7 +13,8 @@ use crate::chain::{self, Entry};
 use crate::evidence::EVIDENCE;
 use crate::store::{self, Tail};
 
-/// The audit ledger of a partition. It keeps what the other ledgers say in that partition, and says nothing.
+/// The audit ledger of a partition. It keeps what every ledger says in that partition. It says nothing of what
+/// it hears; what operators do to its own dead letters it says, and hears, like any other ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct Audit {
     pub partition: Partition,
@@ -85,6 +86,10 @@ impl Service for Audit {
         let key = (batch.source, number);
         let input = HeardBatch { key, event_hashes: hashed.event_hashes, body: hashed.body };
         Ok(vec![Read::Input { input, raw: batch.body.clone() }])
+    }
+
+    fn keeps_batches_whole(&self) -> bool {
+        true
     }
 
     fn load(&self, tx: &Tx<'_>, inputs: &[&HeardBatch]) -> Result<Book, StoreError> {

@@ -24,9 +24,7 @@ pub type Needed = (String, watch::Receiver<Result<(), String>>);
 pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Routes) -> Vec<Needed> {
     let identity = ledger.identity().clone();
     let name = identity.id.name();
-    if identity.id.ledger.speaks() {
-        speak(life, bus, ledger);
-    }
+    speak(life, bus, ledger);
     let mut needed = Vec::new();
     for source in identity.id.ledger.hears() {
         for partition in &identity.serves {
@@ -107,7 +105,8 @@ fn stream_of<S: Service>(ledger: &Ledger<S>, partition: Partition) -> StreamSpec
 fn listen<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, source: Source, partition: Partition) -> Needed {
     let name = ledger.identity().id.name();
     let (state, needed) = watch::channel(Err("not listening yet".to_owned()));
-    let listener = Listener { ledger: ledger.clone(), bus: bus.clone(), source, partition, state };
+    let stream = ledgers::stream(source, partition).into();
+    let listener = Listener { ledger: ledger.clone(), bus: bus.clone(), source, partition, stream, state };
     let stop = life.stop(Stage::Work);
     life.steady(Stage::Work, format!("{name} hears {source} {partition}"), listener.run(stop.clone()));
     let gaps = Gaps::new(ledger.clone(), bus.clone(), source, partition);

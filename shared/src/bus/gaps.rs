@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::Caller;
 use super::connection::Bus;
-use crate::ledger::{Batch, Heard, IncidentKind, Ledger, Line, Service};
+use crate::ledger::{Batch, Came, IncidentKind, Ledger, Line, Service};
 
 /// How often open gaps are looked at, while there are any.
 const LOOK: Duration = Duration::from_millis(250);
@@ -157,14 +157,14 @@ impl<S: Service> Gaps<S> {
             let given = answer.batches.len();
             self.count("spillway_batches_asked_for_total", given);
             self.ledger.note(IncidentKind::AskedFor, self.source.name(), self.partition, given as i64);
-            let service = self.ledger.service();
-            let heard = answer.batches.into_iter().map(|batch| {
+            let came = answer.batches.into_iter().map(|batch| {
                 let number = BatchNumber { incarnation, partition: self.partition, number: batch.number };
                 let (time_us, body) = (batch.time_us, batch.body);
                 let batch = Batch { source: self.source, number: Some(number), time_us, body, asked: true };
-                Heard::read(service.as_ref(), &batch)
+                Came { batch, delivered: 1, origin: None }
             });
-            if let Err(error) = self.ledger.hear(heard.collect()).await {
+            let came: Vec<Came> = came.collect();
+            if let Err(error) = self.ledger.take(&came).await {
                 tracing::warn!(%error, "asked batches were not taken");
                 return false;
             }

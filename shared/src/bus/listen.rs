@@ -1,7 +1,9 @@
 //! The listener: pull what is there, decide it, commit it, acknowledge it, pull again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::{FutureExt, StreamExt};
@@ -11,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Bus;
 use super::relay::read_headers;
-use crate::ledger::{Batch, Heard, IncidentKind, Ledger, Service};
+use crate::ledger::{Batch, Came, IncidentKind, Ledger, Origin, Service};
 use crate::steps::step_about;
 
 /// Messages that go into one commit from one stream.
@@ -43,13 +45,15 @@ pub(super) struct Listener<S: Service> {
     pub bus: Bus,
     pub source: Source,
     pub partition: Partition,
+    /// Its name.
+    pub stream: Arc<str>,
     /// Whether its consumer is there, for readiness.
     pub state: watch::Sender<Result<(), String>>,
 }
 
 impl<S: Service> Listener<S> {
     pub async fn run(self, stop: CancellationToken) {
-        let stream = ledgers::stream(self.source, self.partition);
+        let stream = self.stream.clone();
         let subject = ledgers::subject(self.source, self.partition);
         let durable = self.ledger.identity().id.name();
         let mut known = None;
@@ -76,7 +80,7 @@ impl<S: Service> Listener<S> {
                     }
                 }
                 Err(why) => {
-                    tracing::debug!(stream, why, "not listening yet");
+                    tracing::debug!(%stream, why, "not listening yet");
                     drop(self.state.send_replace(Err(why)));
                 }
             }
@@ -161,7 +165,7 @@ impl<S: Service> Listener<S> {
             };
             if !gathered.is_empty() {
                 self.step("consumer.fetched");
-                if self.hear(&gathered, stop).await {
+                if self.hear(&mut gathered, stop).await {
                     self.acknowledge(&gathered).await;
                     self.step("consumer.acked");
                 }
@@ -178,17 +182,16 @@ impl<S: Service> Listener<S> {
     }
 
     /// Commits what was gathered. False where it was not taken before `stop`: it will be delivered again.
-    async fn hear(&self, messages: &[Message], stop: &CancellationToken) -> bool {
-        let batches: Vec<Batch> = messages.iter().map(|message| batch(self.source, message)).collect();
-        let again = messages.iter().filter(|message| message.info().is_ok_and(|info| info.delivered > 1)).count();
+    async fn hear(&self, messages: &mut [Message], stop: &CancellationToken) -> bool {
+        let came: Vec<Came> = messages.iter_mut().map(|message| self.came(message)).collect();
+        let again = came.iter().filter(|came| came.delivered > 1).count();
         if again > 0 {
             metrics::counter!("spillway_redeliveries_total", "role" => self.ledger.identity().id.ledger.name(),
                 "source" => self.source.name())
             .increment(again as u64);
         }
         loop {
-            let heard = batches.iter().map(|batch| Heard::read(self.ledger.service().as_ref(), batch)).collect();
-            match self.ledger.hear(heard).await {
+            match self.ledger.take(&came).await {
                 Ok(()) => return true,
                 Err(error) => {
                     tracing::warn!(ledger = %self.ledger.identity().id, source = %self.source, %error,
@@ -200,6 +203,15 @@ impl<S: Service> Listener<S> {
                 () = stop.cancelled() => return false,
             }
         }
+    }
+
+    /// What came with a message, whose headers are taken out of it.
+    fn came(&self, message: &mut Message) -> Came {
+        let (number, time_us) = read_headers(self.source, message.headers.as_ref());
+        let delivered = message.info().map_or(1, |info| info.delivered);
+        let batch = Batch { source: self.source, number, time_us, body: message.payload.clone(), asked: false };
+        let looked = Looked { stream: self.stream.clone(), headers: message.message.headers.take() };
+        Came { batch, delivered, origin: Some(Arc::new(looked)) }
     }
 
     /// An acknowledgement that gets lost means a redelivery, which changes nothing.
@@ -217,7 +229,19 @@ fn made_at(consumer: &PullConsumer) -> i128 {
     consumer.cached_info().created.unix_timestamp_nanos()
 }
 
-fn batch(source: Source, message: &Message) -> Batch {
-    let (number, time_us) = read_headers(source, message.headers.as_ref());
-    Batch { source, number, time_us, body: message.payload.clone(), asked: false }
+/// How a message looked.
+struct Looked {
+    stream: Arc<str>,
+    headers: Option<HeaderMap>,
+}
+
+impl Origin for Looked {
+    fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    fn headers(&self) -> Vec<(String, String)> {
+        let all = self.headers.iter().flat_map(|headers| headers.iter());
+        all.flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string()))).collect()
+    }
 }

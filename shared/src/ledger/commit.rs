@@ -5,13 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rusqlite::{Connection, TransactionBehavior};
 use spillway_proto::time::{self, Timestamp};
 
-use super::dead_letter::{self, DeadLetter};
+use super::collect::{Collected, Item};
+use super::dead_letter;
 use super::due;
 use super::error::{NotTaken, StoreError};
-use super::inbox::{Additions, Inbox, Line};
+use super::in_hand;
+use super::inbox::{Additions, Inbox};
 use super::incident::Noted;
 use super::job::{Job, ToldMark};
 use super::outbox::{self, Heads};
+use super::redrive::{self, Redriven};
 use super::says::Says;
 use super::service::{Cause, Read, Service};
 use super::spec::Identity;
@@ -21,9 +24,9 @@ use crate::steps::step_about;
 /// Where an input stands in its group: job, batch of the job, event of the batch. Batch and event are 0 for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
-    job: usize,
-    batch: usize,
-    event: usize,
+    pub job: usize,
+    pub batch: usize,
+    pub event: usize,
 }
 
 /// The answer to each input, by its place.
@@ -54,6 +57,10 @@ impl From<rusqlite::Error> for Fault {
 pub(super) struct Memory {
     pub inbox: Inbox,
     pub heads: Heads,
+    /// There may be bad copies of batches among the dead letters that a good copy would make up for.
+    pub any_unread: bool,
+    /// The last commit was noted as a clean end; another one is not.
+    pub is_clean: bool,
 }
 
 /// What a commit did.
@@ -62,8 +69,13 @@ pub(super) struct Committed<A> {
     pub heads: Heads,
     pub says: Says,
     pub answers: Vec<(Position, A)>,
-    /// Dead letters written.
-    pub dead: usize,
+    /// Dead letters written, by cause; and those that were resolved.
+    pub dead: Vec<Cause>,
+    pub resolved: usize,
+    pub any_unread: bool,
+    pub is_clean: bool,
+    /// What became of dead letters that were handed in again, by their jobs.
+    pub redriven: Vec<(usize, Redriven)>,
     /// Something was written, and so there was space for it.
     pub has_written: bool,
 }
@@ -88,17 +100,11 @@ impl<S: Service> Attempt<'_, S> {
         let tx = Tx::new(&transaction);
         self.check_epoch(&tx)?;
         self.step("consumer.begun");
-        let mut additions = Additions::default();
-        let (inputs, dead) = self.collect(group, &mut additions);
-        let (mut says, answers) = self.decide(&tx, &inputs)?;
-        for job in group {
-            if let Job::Act(act, _) = job {
-                act(&tx, &mut says, self.at)?;
-            }
-        }
+        let found = self.collect(group, &redrive::gone(&tx, group)?);
+        let (mut says, answers) = self.decide(&tx, &found.inputs)?;
+        self.do_acts(&tx, group, &found.redriven, &mut says)?;
         self.step("consumer.state_written");
-        self.memory.inbox.write(&tx, &additions)?;
-        dead_letter::write(&tx, &dead, self.at)?;
+        let resolved = self.write_heard(&tx, group, &found)?;
         self.step("consumer.inbox_inserted");
         let mut heads = self.relayed.clone();
         outbox::append(&tx, self.identity.incarnation, self.identity.numbering, &mut heads, &says.batches, self.at)?;
@@ -109,7 +115,7 @@ impl<S: Service> Attempt<'_, S> {
             match job {
                 Job::Number(_) => outbox::number_all(&tx, &mut heads)?,
                 Job::Marks(marks) => write_marks(&tx, marks, self.at)?,
-                Job::Command(_) | Job::Heard(_) | Job::Act(..) | Job::Flush(_) => {}
+                Job::Command(_) | Job::Heard(_) | Job::Redrive(_) | Job::Act(..) | Job::Flush(_) => {}
             }
         }
         if heads != self.memory.heads {
@@ -118,6 +124,12 @@ impl<S: Service> Attempt<'_, S> {
             }
             heads.write(&tx, self.identity.incarnation)?;
         }
+        let is_clean = self.note_end(&tx, group)?;
+        let any_unread = match (found.dead.iter().any(|letter| letter.whole), resolved) {
+            (true, _) => true,
+            (false, 0) => self.memory.any_unread,
+            (false, _) => dead_letter::any_unread(&tx)?,
+        };
         self.step("consumer.before_commit");
         transaction.commit()?;
         self.step("consumer.after_commit");
@@ -125,11 +137,62 @@ impl<S: Service> Attempt<'_, S> {
             self.step("relay.after_mark");
         }
         let has_written = connection.total_changes() > changes_before;
-        Ok(Committed { additions, heads, says, answers, dead: dead.len(), has_written })
+        let dead = found.dead.iter().map(|letter| letter.cause).collect();
+        let Collected { additions, redriven, .. } = found;
+        Ok(Committed { additions, heads, says, answers, dead, resolved, any_unread, is_clean, redriven, has_written })
+    }
+
+    /// What is the machine's own: acts, and what became of dead letters.
+    fn do_acts(
+        &self,
+        tx: &Tx<'_>,
+        group: &[Job<S>],
+        redriven: &[(usize, Redriven)],
+        says: &mut Says,
+    ) -> Result<(), StoreError> {
+        for (at, outcome) in redriven {
+            if let Some(Job::Redrive(job)) = group.get(*at) {
+                redrive::settle(tx, says, job, outcome, self.at)?;
+            }
+        }
+        for job in group {
+            if let Job::Act(act, _) = job {
+                act(tx, says, self.at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The inbox, the markers of what is in hand, and the dead letters. Answers how many of those were resolved.
+    fn write_heard(&self, tx: &Tx<'_>, group: &[Job<S>], found: &Collected<'_, S::Input>) -> Result<usize, StoreError> {
+        self.memory.inbox.write(tx, &found.additions)?;
+        for job in group {
+            if let Job::Heard(heard) = job
+                && let Some(hand) = &heard.hand
+            {
+                in_hand::advance(tx, hand)?;
+            }
+        }
+        dead_letter::write(tx, self.identity, &found.dead, self.at)?;
+        dead_letter::resolve(tx, &found.resolved, self.at)
+    }
+
+    /// A flush may be the last commit: then the end was clean. Whatever takes something in after it makes it not so.
+    fn note_end(&self, tx: &Tx<'_>, group: &[Job<S>]) -> Result<bool, StoreError> {
+        let takes_in = |job: &Job<S>| matches!(job, Job::Command(_) | Job::Heard(_) | Job::Redrive(_));
+        let is_clean = if group.iter().any(takes_in) {
+            false
+        } else {
+            self.memory.is_clean || group.iter().any(|job| matches!(job, Job::Flush(_)))
+        };
+        if is_clean != self.memory.is_clean {
+            in_hand::write_clean(tx, is_clean)?;
+        }
+        Ok(is_clean)
     }
 
     /// Tries some inputs and rolls back: to find those at fault.
-    pub fn rehearse(&self, connection: &mut Connection, inputs: &[(Position, &S::Input)]) -> Result<(), Fault> {
+    pub fn rehearse(&self, connection: &mut Connection, inputs: &[Item<'_, S::Input>]) -> Result<(), Fault> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let tx = Tx::new(&transaction);
         let (says, _answers) = self.decide(&tx, inputs)?;
@@ -147,87 +210,22 @@ impl<S: Service> Attempt<'_, S> {
         if rows.first() == Some(&self.identity.epoch) { Ok(()) } else { Err(Fault::Fenced) }
     }
 
-    /// The inputs that were not heard before, and the dead letters among them.
-    pub fn collect<'g>(
-        &self,
-        group: &'g [Job<S>],
-        additions: &mut Additions,
-    ) -> (Vec<(Position, &'g S::Input)>, Vec<DeadLetter>) {
-        let (mut inputs, mut dead) = (Vec::new(), Vec::new());
-        for (job_index, job) in group.iter().enumerate() {
-            let position = |batch, event| Position { job: job_index, batch, event };
-            match job {
-                Job::Command(command) if command.outcome.is_none() => inputs.push((position(0, 0), &command.input)),
-                Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_) => {}
-                Job::Heard(heard) => {
-                    for (batch_index, batch) in heard.batches.iter().enumerate() {
-                        if !self.take(batch, additions, &mut dead) {
-                            continue;
-                        }
-                        for (event_index, event) in batch.events.iter().enumerate() {
-                            match event {
-                                Read::Input { input, .. } => inputs.push((position(batch_index, event_index), input)),
-                                Read::Passed => {}
-                                Read::Dead { cause, error, raw } => dead.push(DeadLetter {
-                                    source: batch.source,
-                                    number: batch.number,
-                                    cause: *cause,
-                                    error: error.clone(),
-                                    body: raw.clone(),
-                                }),
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        (inputs, dead)
-    }
-
-    /// Takes a batch into the inbox. False where its events are not to be looked at.
-    fn take(
-        &self,
-        batch: &super::service::Heard<S::Input>,
-        additions: &mut Additions,
-        dead: &mut Vec<DeadLetter>,
-    ) -> bool {
-        let taken = |additions: &mut Additions| match &batch.number {
-            Some(number) => {
-                let line = Line::of(batch.source, number);
-                self.memory.inbox.take(additions, line, number.number, batch.time_us)
-            }
-            None => false,
-        };
-        let Some((cause, error, body)) = &batch.unreadable else {
-            return taken(additions);
-        };
-        // A stream's copy that cannot be read leaves its number unheard: the outbox is asked for its own.
-        if batch.asked && !taken(additions) {
-            return false;
-        }
-        dead.push(DeadLetter {
-            source: batch.source,
-            number: batch.number,
-            cause: *cause,
-            error: error.clone(),
-            body: body.clone(),
-        });
-        false
-    }
-
-    fn decide(&self, tx: &Tx<'_>, inputs: &[(Position, &S::Input)]) -> Result<(Says, Answers<S>), Fault> {
+    fn decide(&self, tx: &Tx<'_>, inputs: &[Item<'_, S::Input>]) -> Result<(Says, Answers<S>), Fault> {
         let mut says = Says::new(self.identity.id.ledger, self.at).at_home_in(self.identity.id.partition);
         let mut answers = Vec::with_capacity(inputs.len());
         if inputs.is_empty() {
             return Ok((says, answers));
         }
-        let plain: Vec<&S::Input> = inputs.iter().map(|(_, input)| *input).collect();
+        let plain: Vec<&S::Input> = inputs.iter().map(|item| item.input).collect();
         let mut book = self.service.load(tx, &plain)?;
-        for (position, input) in inputs {
-            let decided = catch_unwind(AssertUnwindSafe(|| self.service.decide(&mut book, input, self.at, &mut says)));
+        for Item { at, input, raw } in inputs {
+            let decided = catch_unwind(AssertUnwindSafe(|| {
+                step_about("ledger.decide", raw);
+                self.service.decide(&mut book, input, self.at, &mut says)
+            }));
             match decided {
-                Ok(answer) => answers.push((*position, answer)),
-                Err(panic) => return Err(Fault::Poison(*position, panic_text(panic.as_ref()))),
+                Ok(answer) => answers.push((*at, answer)),
+                Err(panic) => return Err(Fault::Poison(*at, panic_text(panic.as_ref()))),
             }
         }
         self.service.save(tx, book)?;
@@ -246,19 +244,33 @@ pub(super) fn set_aside<S: Service>(group: &mut [Job<S>], at: Position, cause: C
         Some(Job::Command(command)) => command.outcome = Some(Err(NotTaken::Poison(error))),
         Some(Job::Heard(heard)) => {
             let event = heard.batches.get_mut(at.batch).and_then(|batch| batch.events.get_mut(at.event));
-            if let Some(event) = event
-                && let Read::Input { raw, .. } = event
-            {
-                let raw = raw.clone();
-                *event = Read::Dead { cause, error, raw };
-            }
+            bury(event, cause, error);
         }
+        Some(Job::Redrive(redrive)) => bury(redrive.heard.events.get_mut(at.event), cause, error),
         Some(Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_)) | None => {}
     }
 }
 
+fn bury<I>(event: Option<&mut Read<I>>, cause: Cause, error: String) {
+    if let Some(event) = event
+        && let Read::Input { raw, .. } = event
+    {
+        let raw = raw.clone();
+        *event = Read::Dead { cause, error, raw };
+    }
+}
+
 /// Hands every answer to the command that waits for it.
-pub(super) fn hand_out<S: Service>(group: &mut [Job<S>], answers: Vec<(Position, S::Answer)>) {
+pub(super) fn hand_out<S: Service>(
+    group: &mut [Job<S>],
+    answers: Vec<(Position, S::Answer)>,
+    redriven: Vec<(usize, Redriven)>,
+) {
+    for (at, outcome) in redriven {
+        if let Some(Job::Redrive(redrive)) = group.get_mut(at) {
+            redrive.outcome = Some(outcome);
+        }
+    }
     for (at, answer) in answers {
         if let Some(Job::Command(command)) = group.get_mut(at.job) {
             command.outcome = Some(Ok(answer));

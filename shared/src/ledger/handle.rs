@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spillway_proto::Partition;
@@ -12,6 +13,7 @@ use super::commit::Memory;
 use super::condition::Condition;
 use super::due::DueFeed;
 use super::error::{NotTaken, ReadError, StoreError};
+use super::in_hand::Caution;
 use super::inbox::Inbox;
 use super::incident::Unwritten;
 use super::job::{ActFn, Command, HeardJob, Job, ToldMark};
@@ -58,6 +60,12 @@ pub(super) struct Shared {
     pub pauses: watch::Sender<Arc<BTreeMap<String, Pause>>>,
     pub settings: watch::Sender<Arc<BTreeMap<String, String>>>,
     pub incidents: Unwritten,
+    /// The folder of its file.
+    pub folder: PathBuf,
+    /// What the run before left.
+    pub caution: Caution,
+    /// Dead letters were written, or something was done about them.
+    pub dead_letters: Notify,
     pub failed: watch::Sender<Option<String>>,
     pub condition: Condition,
     /// Closed once the writer has let go of the file.
@@ -139,7 +147,7 @@ impl<S: Service> Ledger<S> {
 
     /// Takes batches that were heard; answers after the commit, and then they may be acknowledged.
     pub async fn hear(&self, batches: Vec<Heard<S::Input>>) -> Result<(), NotTaken> {
-        self.post(|reply| Job::Heard(HeardJob { batches, reply })).await
+        self.post(|reply| Job::Heard(HeardJob { batches, hand: None, reply })).await
     }
 
     /// Does the machine's own work in a commit, with the events that tell of it; answers after the commit. `act` may be
@@ -186,7 +194,10 @@ impl<S: Service> Ledger<S> {
         }
     }
 
-    async fn post(&self, job: impl FnOnce(oneshot::Sender<Result<(), NotTaken>>) -> Job<S>) -> Result<(), NotTaken> {
+    pub(super) async fn post(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<(), NotTaken>>) -> Job<S>,
+    ) -> Result<(), NotTaken> {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(job(reply)).await.map_err(|_| NotTaken::Closed)?;
         answer.await.unwrap_or(Err(NotTaken::Closed))
@@ -227,6 +238,16 @@ impl<S: Service> Ledger<S> {
     /// The inbox, as it moves.
     pub fn inbox(&self) -> watch::Receiver<Arc<Inbox>> {
         self.shared.inbox.subscribe()
+    }
+
+    /// Waits until dead letters were written, or something was done about them. Spurious returns are possible.
+    pub async fn dead_letters_changed(&self) {
+        self.shared.dead_letters.notified().await;
+    }
+
+    /// Says that something was done about dead letters.
+    pub fn note_dead_letters_changed(&self) {
+        self.shared.dead_letters.notify_one();
     }
 
     /// Waits until there are batches without a number. Spurious returns are possible.

@@ -112,6 +112,11 @@ impl Inbox {
         true
     }
 
+    /// Whether a number is heard, or is in this commit.
+    pub(super) fn has(&self, additions: &Additions, line: Line, number: i64) -> bool {
+        additions.taken.contains(&(line, number)) || self.lines.get(&line).is_some_and(|mark| mark.has(number))
+    }
+
     /// Writes what a commit adds.
     pub(super) fn write(&self, tx: &Tx<'_>, additions: &Additions) -> Result<(), StoreError> {
         for (line, mark) in &additions.lines {
@@ -147,7 +152,8 @@ impl Inbox {
     }
 }
 
-fn read_line(row: &super::tx::Row<'_>) -> Result<Line, StoreError> {
+/// Source, incarnation and partition, from the first three columns.
+pub(super) fn read_line(row: &super::tx::Row<'_>) -> Result<Line, StoreError> {
     Ok(Line {
         source: row.text(0)?.parse().map_err(|_| row.nonsense("source"))?,
         incarnation: Incarnation::from_bytes(&row.blob(1)?).ok_or_else(|| row.nonsense("incarnation"))?,

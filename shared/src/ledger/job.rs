@@ -4,6 +4,8 @@ use spillway_proto::time::Timestamp;
 use tokio::sync::oneshot;
 
 use super::error::{NotTaken, StoreError};
+use super::in_hand::Hand;
+use super::redrive::RedriveJob;
 use super::says::Says;
 use super::service::{Heard, Service};
 use super::tx::Tx;
@@ -27,6 +29,8 @@ pub(super) type ActFn = Box<dyn Fn(&Tx<'_>, &mut Says, Timestamp) -> Result<(), 
 pub(super) enum Job<S: Service> {
     Command(Command<S>),
     Heard(HeardJob<S>),
+    /// A dead letter is handed in again.
+    Redrive(RedriveJob<S>),
     /// The relay wants every batch numbered.
     Number(oneshot::Sender<Result<(), NotTaken>>),
     Marks(Vec<ToldMark>),
@@ -46,6 +50,8 @@ pub(super) struct Command<S: Service> {
 /// Batches that a listener heard.
 pub(super) struct HeardJob<S: Service> {
     pub batches: Vec<Heard<S::Input>>,
+    /// Where its one batch, or a part of it, is taken alone.
+    pub hand: Option<Hand>,
     pub reply: oneshot::Sender<Result<(), NotTaken>>,
 }
 
@@ -55,6 +61,7 @@ impl<S: Service> Job<S> {
         match self {
             Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_) => 1,
             Job::Heard(heard) => heard.batches.iter().map(|batch| batch.events.len().max(1)).sum(),
+            Job::Redrive(redrive) => redrive.heard.events.len().max(1),
         }
     }
 
@@ -63,6 +70,7 @@ impl<S: Service> Job<S> {
         match self {
             Job::Command(command) => drop(command.reply.send(Err(why.clone()))),
             Job::Heard(heard) => drop(heard.reply.send(Err(why.clone()))),
+            Job::Redrive(redrive) => drop(redrive.reply.send(Err(why.clone()))),
             Job::Number(reply) | Job::Act(_, reply) | Job::Flush(reply) => drop(reply.send(Err(why.clone()))),
             Job::Marks(_) => {}
         }
@@ -76,6 +84,7 @@ impl<S: Service> Job<S> {
                 drop(command.reply.send(outcome));
             }
             Job::Heard(heard) => drop(heard.reply.send(Ok(()))),
+            Job::Redrive(redrive) => drop(redrive.reply.send(redrive.outcome.ok_or(NotTaken::Closed))),
             Job::Number(reply) | Job::Act(_, reply) | Job::Flush(reply) => drop(reply.send(Ok(()))),
             Job::Marks(_) => {}
         }

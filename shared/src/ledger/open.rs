@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::act::InForce;
 use super::commit::Memory;
 use super::condition::Condition;
+use super::dead_letter;
 use super::due::DueFeed;
 use super::error::{OpenError, StoreError};
 use super::handle::{Ledger, Shared};
+use super::in_hand::Caution;
 use super::inbox::Inbox;
 use super::outbox::Heads;
 use super::readers::Readers;
@@ -47,10 +49,11 @@ impl<S: Service> Ledger<S> {
         let failed = |source: StoreError| OpenError::Store { path: path.clone(), source };
         let mut connection = connect(&path).map_err(failed)?;
         let at = spec::now(spec.clock.as_ref());
-        let (identity, memory, in_force) = prepare(&mut connection, &spec, at)?;
+        let opened = prepare(&mut connection, &spec, at)?;
         connection.busy_timeout(LOCK_WAIT).map_err(|error| failed(error.into()))?;
         let readers = Readers::open(&path, spec.limits.readers).map_err(failed)?;
-        let shared = Arc::new(share(&spec, identity, &memory, in_force, due_kinds));
+        let (shared, memory) = share(&spec, opened, due_kinds);
+        let shared = Arc::new(shared);
         let (jobs, waiting) = mpsc::channel(spec.limits.queue);
         let service = Arc::new(service);
         let gone = shared.gone.clone();
@@ -76,14 +79,17 @@ impl<S: Service> Ledger<S> {
     }
 }
 
-fn share(
-    spec: &LedgerSpec,
+/// What an opening finds.
+struct Opened {
     identity: Identity,
-    memory: &Memory,
+    memory: Memory,
     in_force: InForce,
-    due_kinds: &[&'static str],
-) -> Shared {
-    Shared {
+    caution: Caution,
+}
+
+fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shared, Memory) {
+    let Opened { identity, memory, in_force, caution } = opened;
+    let shared = Shared {
         identity,
         limits: spec.limits,
         clock: spec.clock.clone(),
@@ -99,7 +105,11 @@ fn share(
         failed: watch::Sender::new(None),
         condition: Condition::default(),
         gone: CancellationToken::new(),
-    }
+        folder: spec.folder.clone(),
+        caution,
+        dead_letters: Notify::new(),
+    };
+    (shared, memory)
 }
 
 /// The lock of a ledger, held by the process that writes it. The file beside it names the holder.
@@ -145,11 +155,7 @@ pub(super) fn plan_once(connection: &Connection) -> Result<(), StoreError> {
 }
 
 /// Brings the schema up to date, takes the lease, and loads what the writer remembers.
-fn prepare(
-    connection: &mut Connection,
-    spec: &LedgerSpec,
-    at: Timestamp,
-) -> Result<(Identity, Memory, InForce), OpenError> {
+fn prepare(connection: &mut Connection, spec: &LedgerSpec, at: Timestamp) -> Result<Opened, OpenError> {
     let path = spec.path();
     let failed = |source: StoreError| OpenError::Store { path: path.clone(), source };
     let transaction =
@@ -166,10 +172,22 @@ fn prepare(
     let heads = Heads::load(&tx, incarnation, &serves).map_err(failed)?;
     let inbox = Inbox::load(&tx).map_err(failed)?;
     let in_force = InForce::load(&tx).map_err(failed)?;
+    let caution = Caution::begin(&tx, &inbox, at).map_err(failed)?;
+    let any_unread = dead_letter::any_unread(&tx).map_err(failed)?;
     transaction.commit().map_err(|e| failed(e.into()))?;
-    let identity =
-        Identity { id: spec.id, partitions: spec.partitions, serves, incarnation, epoch, numbering: spec.numbering };
-    Ok((identity, Memory { inbox, heads }, in_force))
+    if !caution.is_calm() {
+        tracing::info!(ledger = %spec.id, "the last end was not clean: what was in hand is taken with care");
+    }
+    let identity = Identity {
+        id: spec.id,
+        partitions: spec.partitions,
+        serves,
+        incarnation,
+        epoch,
+        numbering: spec.numbering,
+        build: spec.build.clone(),
+    };
+    Ok(Opened { identity, memory: Memory { inbox, heads, any_unread, is_clean: false }, in_force, caution })
 }
 
 /// Who this ledger is; decided at its first opening.

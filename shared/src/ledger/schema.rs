@@ -125,7 +125,26 @@ pub(super) const LEDGER: &[Migration] = &[
          primary key (kind, source, partition)
      );",
     ),
+    ("dead letters with their origin", DEAD_LETTERS),
+    ("what was in hand", super::in_hand::TABLES),
 ];
+
+/// What operators see of dead letters, and what was done about them.
+const DEAD_LETTERS: &str = "
+     alter table dead_letter add column whole integer not null default 0;
+     alter table dead_letter add column stream text not null default '';
+     alter table dead_letter add column headers text not null default '';
+     alter table dead_letter add column event_id text not null default '';
+     alter table dead_letter add column event_type text not null default '';
+     alter table dead_letter add column subject text not null default '';
+     alter table dead_letter add column traceparent text not null default '';
+     alter table dead_letter add column outcome text not null default '';
+     alter table dead_letter add column reason text not null default '';
+     alter table dead_letter add column acted_us integer;
+     alter table dead_letter add column tried_by text not null default '';
+     create index dead_letter_state on dead_letter (state, fingerprint, id);
+     create index dead_letter_subject on dead_letter (subject, id) where subject <> '';
+     create index dead_letter_number on dead_letter (source, incarnation, partition, number) where whole = 1;";
 
 /// Brings a schema up to date. Answers an error that tells the two versions where the schema is newer than this build.
 pub(super) fn migrate(

@@ -1,5 +1,7 @@
 //! What makes a ledger the ledger of something: how it reads what it hears, and what it decides.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use spillway_proto::batch::{self, BatchNumber};
 use spillway_proto::time::Timestamp;
@@ -41,6 +43,11 @@ pub trait Service: Send + Sync + 'static {
     fn read(&self, batch: &Batch) -> Result<Vec<Read<Self::Input>>, batch::BadBatch> {
         Ok(batch::read(batch.body.clone())?.into_iter().map(|event| read_event(self, event)).collect())
     }
+
+    /// Whether [`Service::read`] makes one input of a whole batch.
+    fn keeps_batches_whole(&self) -> bool {
+        false
+    }
 }
 
 /// A batch as it came: from a stream, or from an outbox that was asked.
@@ -55,6 +62,25 @@ pub struct Batch {
     pub body: Bytes,
     /// It is the outbox's own copy: if that cannot be read either, the number counts as heard.
     pub asked: bool,
+}
+
+/// A batch, and how it came.
+#[derive(Clone)]
+pub struct Came {
+    pub batch: Batch,
+    /// How often JetStream has delivered it, this time included; 1 where it was asked for.
+    pub delivered: i64,
+    /// Where it came from; `None` where it was asked for.
+    pub origin: Option<Arc<dyn Origin>>,
+}
+
+/// What a message looked like on its way: kept with its dead letters, and asked for only there.
+pub trait Origin: Send + Sync {
+    /// The stream that it came from.
+    fn stream(&self) -> &str;
+
+    /// Its headers, as they were.
+    fn headers(&self) -> Vec<(String, String)>;
 }
 
 /// What became of one event of a batch.
@@ -90,9 +116,14 @@ pub enum Cause {
     Constraint,
     /// Its headers hold no valid number.
     Unnumbered,
+    /// The process died with it in hand, again and again.
+    Crash,
 }
 
 impl Cause {
+    pub const ALL: [Cause; 6] =
+        [Cause::Undecodable, Cause::Newer, Cause::Panic, Cause::Constraint, Cause::Unnumbered, Cause::Crash];
+
     pub fn name(self) -> &'static str {
         match self {
             Cause::Undecodable => "UNDECODABLE",
@@ -100,6 +131,7 @@ impl Cause {
             Cause::Panic => "PANIC",
             Cause::Constraint => "CONSTRAINT",
             Cause::Unnumbered => "UNNUMBERED",
+            Cause::Crash => "CRASH",
         }
     }
 }
@@ -130,28 +162,58 @@ pub struct Heard<I> {
     /// The whole batch, where it could not be read at all.
     pub unreadable: Option<(Cause, String, Bytes)>,
     pub events: Vec<Read<I>>,
+    /// Where it came from, for its dead letters.
+    pub origin: Option<Arc<dyn Origin>>,
 }
 
 impl<I> Heard<I> {
     /// Reads a batch; this is done outside the writer.
     pub fn read<S: Service<Input = I>>(service: &S, batch: &Batch) -> Self {
-        let mut heard = Heard {
+        if batch.number.is_none() {
+            let error = "the headers hold no valid batch number".to_owned();
+            return Heard { unreadable: Some((Cause::Unnumbered, error, batch.body.clone())), ..Heard::empty(batch) };
+        }
+        Heard::read_again(service, batch)
+    }
+
+    /// Reads a batch that may have no number: somebody hands it in all the same.
+    pub(super) fn read_again<S: Service<Input = I>>(service: &S, batch: &Batch) -> Self {
+        let mut heard = Heard::empty(batch);
+        match service.read(batch) {
+            Ok(events) => heard.events = events,
+            Err(bad) => heard.unreadable = Some((Cause::Undecodable, bad.0, batch.body.clone())),
+        }
+        heard
+    }
+
+    /// Reads what came.
+    pub(super) fn of<S: Service<Input = I>>(service: &S, came: &Came) -> Self {
+        Heard { origin: came.origin.clone(), ..Heard::read(service, &came.batch) }
+    }
+
+    /// The same batch, without what was in it.
+    pub(super) fn again(&self) -> Self {
+        Heard {
+            source: self.source,
+            number: self.number,
+            time_us: self.time_us,
+            asked: self.asked,
+            unreadable: None,
+            events: Vec::new(),
+            origin: self.origin.clone(),
+        }
+    }
+
+    /// A batch of which nothing is to be taken but its number.
+    pub(super) fn empty(batch: &Batch) -> Self {
+        Heard {
             source: batch.source,
             number: batch.number,
             time_us: batch.time_us,
             asked: batch.asked,
             unreadable: None,
             events: Vec::new(),
-        };
-        if batch.number.is_none() {
-            let error = "the headers hold no valid batch number".to_owned();
-            heard.unreadable = Some((Cause::Unnumbered, error, batch.body.clone()));
-            return heard;
+            origin: None,
         }
-        match service.read(batch) {
-            Ok(events) => heard.events = events,
-            Err(bad) => heard.unreadable = Some((Cause::Undecodable, bad.0, batch.body.clone())),
-        }
-        heard
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Incarnation, LedgerId, Partition};
 
@@ -38,6 +39,8 @@ pub struct LedgerSpec {
     pub migrations: &'static [Migration],
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    /// What this build knows: another one may know kinds that were newer to the one before.
+    pub build: String,
 }
 
 /// The bounds of a ledger.
@@ -79,6 +82,7 @@ impl LedgerSpec {
             migrations,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
+            build: this_build(),
         }
     }
 
@@ -86,6 +90,13 @@ impl LedgerSpec {
     pub fn path(&self) -> PathBuf {
         self.folder.join(format!("{}.db", self.id.name()))
     }
+}
+
+/// The version of this build and a digest of its contract, in which every kind of event and every value stands.
+fn this_build() -> String {
+    let digest = Sha256::digest(spillway_proto::DESCRIPTOR_SET);
+    let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}+{digest}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Who an open ledger is.
@@ -99,6 +110,8 @@ pub struct Identity {
     /// Of the lease under which it writes.
     pub epoch: i64,
     pub numbering: Numbering,
+    /// What this build knows.
+    pub build: String,
 }
 
 /// The time, in whole microseconds, so that SQL gives back what it was given.

@@ -1,5 +1,6 @@
 //! The writer: a thread that commits whatever waits, all of it in one transaction, over and over.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,12 +8,16 @@ use rusqlite::Connection;
 use spillway_proto::time::Timestamp;
 use tokio::sync::mpsc;
 
+use super::collect::Item;
 use super::commit::{self, Attempt, Committed, Fault, Memory, Position};
 use super::error::{NotTaken, StoreError};
 use super::handle::Shared;
+use super::in_hand;
 use super::job::Job;
+use super::redrive::Redriven;
 use super::service::{Cause, Service};
 use super::spec;
+use super::tx::Tx;
 
 /// A commit of so many inputs is large: there is load, and the next may gather for a moment.
 const LARGE_COMMIT: usize = 16;
@@ -41,6 +46,14 @@ impl<S: Service> Writer<S> {
                 self.shared.fail(broken);
                 return;
             }
+        }
+        self.end();
+    }
+
+    /// Every handle is gone, and nothing is in hand: the end is clean, and the next start need not be careful.
+    fn end(&mut self) {
+        if let Err(error) = in_hand::write_clean(&Tx::new(&self.connection), true) {
+            tracing::warn!(ledger = %self.shared.identity.id, %error, "the clean end is not noted");
         }
     }
 
@@ -148,9 +161,7 @@ impl<S: Service> Writer<S> {
     }
 
     fn finish(&mut self, mut group: Vec<Job<S>>, committed: Committed<S::Answer>) {
-        if committed.dead > 0 {
-            tracing::warn!(ledger = %self.shared.identity.id, count = committed.dead, "dead letters written");
-        }
+        self.note_dead_letters(&committed);
         if self.shared.condition.committed(committed.has_written) {
             tracing::info!(ledger = %self.shared.identity.id, "commits again");
         }
@@ -160,11 +171,47 @@ impl<S: Service> Writer<S> {
             absorbed.increment(committed.additions.repeated);
         }
         let inbox_moved = !committed.additions.is_empty();
+        self.memory.any_unread = committed.any_unread;
+        self.memory.is_clean = committed.is_clean;
         self.memory.inbox.apply(committed.additions);
         self.memory.heads = committed.heads;
         self.shared.committed(&self.memory, inbox_moved, committed.says, self.last);
-        commit::hand_out(&mut group, committed.answers);
+        commit::hand_out(&mut group, committed.answers, committed.redriven);
         group.into_iter().for_each(Job::confirm);
+    }
+
+    /// Counts what became of dead letters in a commit.
+    fn note_dead_letters(&self, committed: &Committed<S::Answer>) {
+        let role = self.shared.identity.id.ledger.name();
+        if !committed.dead.is_empty() {
+            let only_newer = committed.dead.iter().all(|cause| *cause == Cause::Newer);
+            let (ledger, count) = (self.shared.identity.id, committed.dead.len());
+            if only_newer {
+                tracing::info!(%ledger, count, "dead letters of a newer kind written, for a newer build");
+            } else {
+                tracing::warn!(%ledger, count, "dead letters written");
+            }
+        }
+        for cause in &committed.dead {
+            metrics::counter!("spillway_dead_letters_written_total", "role" => role, "cause" => cause.name())
+                .increment(1);
+        }
+        for (_, outcome) in &committed.redriven {
+            let outcome = match outcome {
+                Redriven::Taken => "taken",
+                Redriven::StillDead(..) => "still_dead",
+                Redriven::Gone => continue,
+            };
+            metrics::counter!("spillway_dead_letters_redriven_total", "role" => role, "outcome" => outcome)
+                .increment(1);
+        }
+        if committed.resolved > 0 {
+            let resolved = u64::try_from(committed.resolved).unwrap_or(u64::MAX);
+            metrics::counter!("spillway_dead_letters_resolved_total", "role" => role).increment(resolved);
+        }
+        if !committed.dead.is_empty() || committed.resolved > 0 || !committed.redriven.is_empty() {
+            self.shared.dead_letters.notify_one();
+        }
     }
 
     /// Finds the inputs that the database refuses, by halves, and takes them out. False where there is none.
@@ -180,8 +227,8 @@ impl<S: Service> Writer<S> {
                 relayed: heads,
                 noted: Default::default(),
             };
-            let (inputs, _dead) = attempt.collect(group, &mut Default::default());
-            bisect(&attempt, &mut self.connection, &inputs, &mut culprits)?;
+            let found = attempt.collect(group, &HashSet::new());
+            bisect(&attempt, &mut self.connection, &found.inputs, &mut culprits)?;
         }
         let found = !culprits.is_empty();
         for (at, cause, error) in culprits {
@@ -209,7 +256,7 @@ enum Halt {
 fn bisect<S: Service>(
     attempt: &Attempt<'_, S>,
     connection: &mut Connection,
-    inputs: &[(Position, &S::Input)],
+    inputs: &[Item<'_, S::Input>],
     culprits: &mut Vec<(Position, Cause, String)>,
 ) -> Result<(), Halt> {
     let fault = match attempt.rehearse(connection, inputs) {
@@ -223,8 +270,8 @@ fn bisect<S: Service>(
         Fault::Poison(_, error) => (Cause::Panic, error),
         Fault::Fenced => return Err(Halt::End("another process took the lease".to_owned())),
     };
-    if let [(at, _)] = inputs {
-        culprits.push((*at, cause, error));
+    if let [one] = inputs {
+        culprits.push((one.at, cause, error));
         return Ok(());
     }
     let (left, right) = inputs.split_at(inputs.len() / 2);
