@@ -2,6 +2,7 @@
 
 mod calls;
 mod check;
+mod drill;
 mod system;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use calls::{
     AuditVerb, ExportArgs, ListOrdersArgs, OrderVerb, Page, PlaceArgs, State, StockVerb, VerifyArgs, WatchArgs,
 };
 pub use check::CheckArgs;
+pub use drill::DrillArgs;
 pub use system::{BenchArgs, DoctorArgs, Follow, LoadArgs, Role, RunArgs, UpArgs};
 
 use crate::exit::{Exit, Failure};
@@ -110,6 +112,8 @@ pub enum Verb {
     Load(LoadArgs),
     /// Measure what this machine can do, with a system of its own
     Bench(BenchArgs),
+    /// Break what can break while orders keep coming, mend it, and show that nothing was lost
+    Drill(DrillArgs),
     /// Say what is missing or wrong on this machine, and what to do about it
     Doctor(DoctorArgs),
     /// Print completions for a shell

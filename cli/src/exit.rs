@@ -87,6 +87,11 @@ impl Failure {
         Failure::new(Exit::Broken, "BROKEN", message.into())
     }
 
+    /// The message alone; empty where everything was said already.
+    pub fn text(&self) -> String {
+        self.error.as_ref().map(|error| error.message.clone()).unwrap_or_default()
+    }
+
     /// Everything was said already.
     pub fn quiet(exit: Exit) -> Failure {
         Failure { exit, error: None }

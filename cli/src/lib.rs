@@ -10,7 +10,9 @@ pub mod config;
 pub mod config_verbs;
 pub mod context;
 pub mod doctor;
+pub mod drill;
 pub mod exit;
+pub mod http;
 pub mod load;
 pub mod logs;
 pub mod metrics;
@@ -81,6 +83,7 @@ async fn dispatch(verb: Verb, ctx: &Context) -> Result<(), Failure> {
         Verb::Config(verb) => config_verbs::run(&verb, ctx),
         Verb::Load(args) => load::run(args, ctx).await,
         Verb::Bench(args) => bench::run(args, ctx).await,
+        Verb::Drill(args) => drill::run(args, ctx).await,
         Verb::Doctor(args) => doctor::run(args, ctx).await,
         Verb::Completions(args) => completions::run(&args),
     }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
+pub use orders::customer;
 pub use plan::{Follow, Pace, Plan, Until};
 pub use report::{Latency, LoadReport};
 

@@ -90,8 +90,10 @@ async fn health_depends_on_no_check_and_info_tells_what_runs() {
     let (status, body) = get(addr, "/info").await;
     assert_eq!(status, 200);
     let body: Value = serde_json::from_str(&body).expect("JSON");
-    let expected =
-        json!({"name": "spillway", "version": "0.1.0", "role": "gateway", "addresses": {"grpc": "127.0.0.1:50051"}});
+    let expected = json!({
+        "name": "spillway", "version": "0.1.0", "role": "gateway", "addresses": {"grpc": "127.0.0.1:50051"},
+        "pid": 17, "boot_id": "",
+    });
     assert_eq!(body, expected);
     assert_eq!(get(addr, "/metrics").await, (200, "spillway_things_total 7\n".to_owned()));
     assert_eq!(get(addr, "/nothing").await.0, 404);

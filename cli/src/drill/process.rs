@@ -61,9 +61,9 @@ impl Process {
     /// Lets it drain; kills it where that takes too long.
     pub async fn stop(mut self) {
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // One that has just ended needs no signal.
-            drop(kill_process(pid, Signal::TERM));
+        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
+            // It has just ended by itself.
+            tracing::debug!(%error, "a role needs no signal");
         }
         if tokio::time::timeout(STOPS_WITHIN, self.child.wait()).await.is_err() {
             drop(self.child.kill().await);

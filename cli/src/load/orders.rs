@@ -20,10 +20,15 @@ pub fn sku(index: u32) -> String {
     format!("load-{index}")
 }
 
+/// The customer of a run's orders.
+pub fn customer(run: Uuid) -> String {
+    format!("load-{}", run.simple())
+}
+
 impl Orders {
     pub fn new(plan: &Plan) -> Self {
         Orders {
-            customer: format!("load-{}", plan.run.simple()),
+            customer: customer(plan.run),
             payment_method: plan.payment_method.clone(),
             skus: plan.skus.max(1),
             lines: plan.lines.clamp(1, plan.skus.max(1)),
