@@ -2,6 +2,7 @@
 
 mod calls;
 mod check;
+mod dlq;
 mod drill;
 mod system;
 
@@ -19,6 +20,7 @@ pub use calls::{
     AuditVerb, ExportArgs, ListOrdersArgs, OrderVerb, Page, PlaceArgs, State, StockVerb, VerifyArgs, WatchArgs,
 };
 pub use check::CheckArgs;
+pub use dlq::{DiscardArgs, DlqListArgs, DlqVerb, LetterCause, LetterState, RedriveArgs};
 pub use drill::DrillArgs;
 pub use system::{BenchArgs, DoctorArgs, Follow, LoadArgs, Role, RunArgs, UpArgs};
 
@@ -105,6 +107,9 @@ pub enum Verb {
     Audit(AuditVerb),
     /// Say whether everything that must always hold does; exit 4 if not
     Check(CheckArgs),
+    /// See and settle messages that could not be taken
+    #[command(subcommand)]
+    Dlq(DlqVerb),
     /// Print and check the configuration
     #[command(subcommand)]
     Config(ConfigVerb),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
 use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
+use spillway_proto::pb::ops::dead_letter_service_client::DeadLetterServiceClient;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
@@ -73,6 +74,10 @@ impl Remote {
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {
         AuditServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub fn dead_letters(&self) -> DeadLetterServiceClient<Channel> {
+        DeadLetterServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// One call, tried again where that may help and is allowed. Only for calls that are idempotent: reads, and

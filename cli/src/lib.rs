@@ -9,6 +9,7 @@ pub mod completions;
 pub mod config;
 pub mod config_verbs;
 pub mod context;
+pub mod dlq;
 pub mod doctor;
 pub mod drill;
 pub mod exit;
@@ -80,6 +81,7 @@ async fn dispatch(verb: Verb, ctx: &Context) -> Result<(), Failure> {
         Verb::Stock(verb) => stock::run(verb, ctx).await,
         Verb::Audit(verb) => audit::run(verb, ctx).await,
         Verb::Check(args) => check::verb(args, ctx).await,
+        Verb::Dlq(verb) => dlq::run(verb, ctx).await,
         Verb::Config(verb) => config_verbs::run(&verb, ctx),
         Verb::Load(args) => load::run(args, ctx).await,
         Verb::Bench(args) => bench::run(args, ctx).await,

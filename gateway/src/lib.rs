@@ -19,6 +19,7 @@ mod audit;
 mod budget;
 mod caller;
 mod config;
+mod dead_letters;
 mod evidence;
 mod fingerprint;
 pub mod intake;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use spillway_proto::pb::inventory::inventory_service_server::InventoryServiceServer;
 use spillway_proto::pb::ops::audit_service_server::AuditServiceServer;
+use spillway_proto::pb::ops::dead_letter_service_server::DeadLetterServiceServer;
 use spillway_proto::pb::orders::order_service_server::OrderServiceServer;
 use spillway_proto::{DEFAULT_SHOP, DESCRIPTOR_SET, Ledger as Source, LedgerId, Partition};
 use spillway_shared::admin::{Check, Readiness};
@@ -23,6 +24,7 @@ use crate::admission::{Admission, pulse::Pulse};
 use crate::audit::Audit;
 use crate::budget::{Budget, Meter};
 use crate::config::GatewayConfig;
+use crate::dead_letters::DeadLetters;
 use crate::intake::{Intake, MIGRATIONS};
 use crate::inventory::Inventory;
 use crate::orders::Orders;
@@ -125,7 +127,17 @@ fn operators(config: &GatewayConfig, place: &Place) -> GrpcServerBuilder {
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
-    builder.add_service(audit).descriptors(DESCRIPTOR_SET)
+    let dead_letters = DeadLetters {
+        bus: place.bus.clone(),
+        partitions: place.partitions,
+        call_timeout: Duration::from_millis(config.call_timeout_ms.get()),
+        draining: builder.draining(),
+    };
+    let dead_letters = DeadLetterServiceServer::new(dead_letters)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
+    builder.add_service(audit).add_service(dead_letters).descriptors(DESCRIPTOR_SET)
 }
 
 /// Serves on a listener until doors are closed; health follows the ledger.

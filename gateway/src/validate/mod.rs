@@ -39,7 +39,7 @@ impl Violations {
     }
 
     /// INVALID_ARGUMENT with all of them, if there is one; else what was read, which is there then.
-    fn finish<T>(self, read: Option<T>) -> Result<T, CallError> {
+    pub fn finish<T>(self, read: Option<T>) -> Result<T, CallError> {
         if !self.0.is_empty() {
             return Err(CallError::InvalidArgument { violations: self.0 });
         }

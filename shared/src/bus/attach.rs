@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::calls::{self, Routes};
 use super::connection::Bus;
+use super::dead_letters;
 use super::gaps::Gaps;
 use super::listen::Listener;
 use super::neighbours;
@@ -50,7 +51,9 @@ pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Ro
             let ledger = of_batches.clone();
             async move { neighbours::answer_batches(&ledger, call.body).await }
         })
-        .on("evidence", move |call| evidence::answer(of_evidence.clone(), call));
+        .on("evidence", move |call| evidence::answer(of_evidence.clone(), call))
+        .and(dead_letters::routes(ledger));
+    keep_dead_letters(life, ledger);
     let stop = life.stop(Stage::Tell);
     let calls = calls::answer(bus.clone(), identity.id, identity.serves.clone(), routes, stop);
     life.task(Stage::Tell, format!("{name} calls"), calls);
@@ -67,6 +70,14 @@ pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Ro
         }
     });
     needed
+}
+
+fn keep_dead_letters<S: Service>(life: &Life, ledger: &Ledger<S>) {
+    let name = ledger.identity().id.name();
+    let newer = dead_letters::redrive_newer(ledger.clone(), life.stop(Stage::Work));
+    life.steady(Stage::Work, format!("{name} newer kinds"), newer);
+    let count = dead_letters::count(ledger.clone(), life.stop(Stage::Tell));
+    life.steady(Stage::Tell, format!("{name} dead letters"), count);
 }
 
 fn speak<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>) {

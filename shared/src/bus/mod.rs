@@ -7,6 +7,7 @@ mod attach;
 mod calls;
 mod config;
 mod connection;
+mod dead_letters;
 mod differences;
 mod flight;
 mod gaps;

@@ -1,0 +1,87 @@
+//! A dead letter's message in ProtoJSON, as far as it can be decoded.
+
+use bytes::Bytes;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use spillway_proto::DESCRIPTOR_SET;
+use spillway_proto::pb::cloudevents::{CloudEvent, CloudEventBatch, cloud_event};
+use spillway_proto::pb::ops::GetDeadLetterResponse;
+
+/// The message in ProtoJSON; empty where its envelope cannot be decoded.
+pub(super) fn json(found: &GetDeadLetterResponse) -> String {
+    let Ok(pool) = DescriptorPool::decode(DESCRIPTOR_SET) else { return String::new() };
+    let is_whole = found.dead_letter.as_ref().is_some_and(|letter| letter.whole_message);
+    let read = if is_whole { batch(&pool, found.body.clone()) } else { event(&pool, found.body.clone()) };
+    read.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn batch(pool: &DescriptorPool, body: Bytes) -> Option<serde_json::Value> {
+    let batch = CloudEventBatch::decode(body).ok()?;
+    let events: Option<Vec<_>> = batch.events.into_iter().map(|event| shown(pool, event)).collect();
+    Some(serde_json::json!({ "events": events? }))
+}
+
+fn event(pool: &DescriptorPool, body: Bytes) -> Option<serde_json::Value> {
+    shown(pool, CloudEvent::decode(body).ok()?)
+}
+
+/// A payload that cannot be resolved stays bytes.
+fn shown(pool: &DescriptorPool, mut event: CloudEvent) -> Option<serde_json::Value> {
+    if let Some(resolved) = to_json(pool, &event) {
+        return Some(resolved);
+    }
+    if let Some(cloud_event::Data::ProtoData(any)) = event.data.take() {
+        event.data = Some(cloud_event::Data::BinaryData(any.value.into()));
+    }
+    to_json(pool, &event)
+}
+
+fn to_json(pool: &DescriptorPool, event: &CloudEvent) -> Option<serde_json::Value> {
+    let descriptor = pool.get_message_by_name("io.cloudevents.v1.CloudEvent")?;
+    let message = DynamicMessage::decode(descriptor, event.encode_to_vec().as_slice()).ok()?;
+    message.serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_proto::envelope;
+    use spillway_proto::pb::events::StockAdjusted;
+    use spillway_proto::pb::ops::DeadLetter;
+    use spillway_proto::time::Timestamp;
+    use spillway_proto::{Ledger, NewEvent, Subject, batch};
+
+    use super::*;
+
+    fn said() -> Vec<u8> {
+        let event = NewEvent {
+            shop: "default".to_owned(),
+            subject: Subject::Sku("tea".to_owned()),
+            occurrence: String::new(),
+            traceparent: String::new(),
+            event: StockAdjusted { delta: 3, ..StockAdjusted::default() }.into(),
+        };
+        let mut bytes = Vec::new();
+        envelope::write(&event, Ledger::Inventory, Timestamp::UNIX_EPOCH, &mut bytes);
+        bytes
+    }
+
+    fn shown(body: impl Into<Bytes>, whole_message: bool) -> String {
+        let dead_letter = Some(DeadLetter { whole_message, ..DeadLetter::default() });
+        json(&GetDeadLetterResponse { dead_letter, body: body.into(), ..GetDeadLetterResponse::default() })
+    }
+
+    #[test]
+    fn a_known_payload_is_resolved_an_unknown_one_stays_bytes_and_garbage_is_not_shown() {
+        let known = shown(said(), false);
+        assert!(known.contains(r#""delta":"3""#) && known.contains("sku/tea"), "{known}");
+        let text = String::from_utf8_lossy(&said()).into_owned();
+        let at = text.find("events.v1.StockAdjusted").expect("its type");
+        let mut newer = said();
+        newer[at..at + 23].copy_from_slice(b"events.v1.StockAbsorbed");
+        let newer = shown(newer, false);
+        assert!(newer.contains("binaryData") && newer.contains("sku/tea"), "{newer}");
+        let whole = shown(batch::of_one(&said()), true);
+        assert!(whole.contains(r#"{"events":[{"#) && whole.contains(r#""delta":"3""#), "{whole}");
+        assert_eq!(shown(&b"\xff\xff\xff"[..], false), "");
+    }
+}
