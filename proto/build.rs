@@ -8,6 +8,7 @@ const FILES: &[&str] = &[
     "spillway/ops/v1/audit.proto",
     "spillway/ops/v1/flow.proto",
     "spillway/ops/v1/dead_letters.proto",
+    "spillway/ops/v1/payments.proto",
     "spillway/events/v1/events.proto",
     "spillway/internal/v1/bus.proto",
     "spillway/internal/v1/pulse.proto",
@@ -15,6 +16,7 @@ const FILES: &[&str] = &[
     "spillway/internal/v1/operations.proto",
     "spillway/internal/v1/evidence.proto",
     "spillway/internal/v1/dead_letters.proto",
+    "spillway/internal/v1/payments.proto",
     "io/cloudevents/v1/cloudevents.proto",
     // For reflection alone: without them a client such as grpcurl cannot show the details of an error.
     "google/rpc/error_details.proto",

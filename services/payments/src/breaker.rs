@@ -2,7 +2,7 @@
 //!
 //! By itself it lets every caller through while it is half open, does not see calls that are dropped, and closes on a
 //! success that belongs to a call from before it opened. Here one probe at a time is let through, a permit that is
-//! dropped without a verdict counts as a failure, and verdicts of an older generation count for nothing.
+//! dropped in the middle of its call counts as a failure, and verdicts of an older generation count for nothing.
 //!
 //! Its time is that of `std::time::Instant`: the breaker does not move with a ledger's clock.
 
@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 use failsafe::failure_policy::{ConsecutiveFailures, consecutive_failures};
 use failsafe::{Instrument, StateMachine, backoff};
 use tokio::sync::watch;
+
+use crate::counters;
+
+/// Probes in a row that must go well before everybody may call again.
+pub const PROBES: u32 = 3;
 
 /// What the breaker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +43,22 @@ impl BreakerState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Healthy,
-    Sick,
+    /// The peer is sick: how that showed, in words.
+    Sick(&'static str),
+}
+
+/// The breaker at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    pub state: BreakerState,
+    /// For how long it has been in this state.
+    pub lasts: Duration,
+    /// While open: when it lets the next call through.
+    pub opens_in: Option<Duration>,
+    /// Failures in a row so far.
+    pub failures: u32,
+    /// How the last failure showed; empty where there was none.
+    pub last_failure: &'static str,
 }
 
 /// The breaker. Cheap to clone.
@@ -49,25 +69,57 @@ pub struct Breaker {
 
 struct Inner {
     machine: StateMachine<ConsecutiveFailures<backoff::Constant>, Watched>,
+    opens_after: u32,
     open_for: Duration,
-    gate: Mutex<Gate>,
+    turns: Mutex<Turns>,
     state: watch::Sender<BreakerState>,
+    /// Moves whenever somebody who was turned away may ask again.
+    turned: watch::Sender<u64>,
 }
 
-#[derive(Default)]
-struct Gate {
+struct Turns {
     /// Counts changes of state: a permit is worth something only in the one it was given in.
     generation: u64,
     is_probing: bool,
+    /// Probes in a row that went well.
+    probed: u32,
+    /// Nothing was called yet, but it is known to have been sick: the first calls are probes.
+    is_suspect: bool,
+    failures: u32,
+    last_failure: &'static str,
+    since: Instant,
 }
 
 impl Breaker {
     /// Opens after `failures` in a row for `open_for`.
     pub fn new(failures: u32, open_for: Duration) -> Self {
+        Breaker::with(failures, open_for, false)
+    }
+
+    /// Before a peer that was sick when it was last called: the first calls are probes.
+    pub fn suspicious(failures: u32, open_for: Duration) -> Self {
+        Breaker::with(failures, open_for, true)
+    }
+
+    fn with(failures: u32, open_for: Duration, is_suspect: bool) -> Self {
         let state = watch::Sender::new(BreakerState::Closed);
-        let policy = consecutive_failures(failures.max(1), backoff::constant(open_for));
+        let opens_after = failures.max(1);
+        let policy = consecutive_failures(opens_after, backoff::constant(open_for));
         let machine = StateMachine::new(policy, Watched(state.clone()));
-        Breaker { inner: Arc::new(Inner { machine, open_for, gate: Mutex::default(), state }) }
+        if is_suspect {
+            state.send_replace(BreakerState::HalfOpen);
+        }
+        let turns = Turns {
+            generation: 0,
+            is_probing: false,
+            probed: 0,
+            is_suspect,
+            failures: 0,
+            last_failure: "",
+            since: Instant::now(),
+        };
+        let turned = watch::Sender::new(0);
+        Breaker { inner: Arc::new(Inner { machine, opens_after, open_for, turns: Mutex::new(turns), state, turned }) }
     }
 
     /// The state, as it changes.
@@ -75,90 +127,172 @@ impl Breaker {
         self.inner.state.subscribe()
     }
 
+    /// Changes whenever somebody who was turned away may ask again.
+    pub fn turned(&self) -> watch::Receiver<u64> {
+        self.inner.turned.subscribe()
+    }
+
+    pub fn state(&self) -> BreakerState {
+        *self.inner.state.borrow()
+    }
+
+    /// How it stands.
+    pub fn look(&self) -> Look {
+        let turns = self.inner.turns();
+        let state = self.state();
+        let opens_in = match state {
+            BreakerState::Open { since } => Some(self.inner.open_for.saturating_sub(since.elapsed())),
+            BreakerState::Closed | BreakerState::HalfOpen => None,
+        };
+        let Turns { failures, last_failure, since, .. } = *turns;
+        Look { state, lasts: since.elapsed(), opens_in, failures, last_failure }
+    }
+
     /// A permit for one call, or how long to wait before asking again.
     pub fn admit(&self) -> Result<Permit, Duration> {
-        let mut gate = self.inner.gate();
-        let before = *self.inner.state.borrow();
+        let mut turns = self.inner.turns();
+        let before = self.state();
         let is_permitted = self.inner.machine.is_call_permitted();
-        let state = *self.inner.state.borrow();
+        let state = self.state();
         if state != before {
-            gate.turn();
+            turns.turn();
         }
         let is_probe = match state {
             BreakerState::Closed => false,
-            BreakerState::HalfOpen if !gate.is_probing => true,
+            BreakerState::HalfOpen if !turns.is_probing => true,
             BreakerState::HalfOpen => return Err(self.inner.open_for / 8),
             BreakerState::Open { since } => return Err(self.inner.open_for.saturating_sub(since.elapsed())),
         };
         if !is_permitted {
             return Err(self.inner.open_for);
         }
-        gate.is_probing = is_probe;
-        Ok(Permit { inner: self.inner.clone(), generation: gate.generation, is_probe, is_judged: false })
+        turns.is_probing = is_probe;
+        Ok(Permit { inner: self.inner.clone(), generation: turns.generation, is_probe, use_of: UseOf::None })
     }
 }
 
 impl Inner {
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn judge(&self, generation: u64, is_probe: bool, verdict: Verdict) {
-        let mut gate = self.gate();
-        if gate.generation != generation {
-            return;
+        let mut turns = self.turns();
+        match verdict {
+            Verdict::Healthy => turns.failures = 0,
+            Verdict::Sick(words) => {
+                turns.failures = turns.failures.saturating_add(1);
+                turns.last_failure = words;
+            }
         }
-        if is_probe {
-            gate.is_probing = false;
+        if turns.generation != generation {
+            return;
         }
         let before = *self.state.borrow();
         match verdict {
+            Verdict::Healthy if is_probe => {
+                turns.is_probing = false;
+                turns.probed += 1;
+                if turns.probed >= PROBES {
+                    self.close(&mut turns);
+                }
+            }
             Verdict::Healthy => self.machine.on_success(),
-            Verdict::Sick => self.machine.on_error(),
+            Verdict::Sick(_) if turns.is_suspect => {
+                turns.is_suspect = false;
+                // It takes the word of the process before this one for the failures that it did not see.
+                (0..self.opens_after).for_each(|_| self.machine.on_error());
+            }
+            Verdict::Sick(_) => self.machine.on_error(),
         }
         if *self.state.borrow() != before {
-            gate.turn();
+            turns.turn();
+        }
+        drop(turns);
+        if is_probe {
+            self.turned.send_modify(|times| *times += 1);
+        }
+    }
+
+    fn close(&self, turns: &mut Turns) {
+        self.machine.on_success();
+        if turns.is_suspect {
+            turns.is_suspect = false;
+            Watched(self.state.clone()).turn(BreakerState::Closed);
+        }
+    }
+
+    /// A permit that was not used gives its turn back.
+    fn unused(&self, generation: u64, is_probe: bool) {
+        let mut turns = self.turns();
+        if is_probe && turns.generation == generation {
+            turns.is_probing = false;
+            drop(turns);
+            self.turned.send_modify(|times| *times += 1);
         }
     }
 }
 
-impl Gate {
+impl Turns {
     fn turn(&mut self) {
         self.generation += 1;
         self.is_probing = false;
+        self.probed = 0;
+        self.since = Instant::now();
     }
 }
 
-/// Leave to make one call. Dropped without a verdict, the call counts as a failure.
+/// Leave to make one call. Dropped before the call it changes nothing; dropped without a verdict after it has begun, the
+/// call counts as a failure.
 pub struct Permit {
     inner: Arc<Inner>,
     generation: u64,
     is_probe: bool,
-    is_judged: bool,
+    use_of: UseOf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UseOf {
+    None,
+    Begun,
+    Judged,
 }
 
 impl Permit {
+    /// The call begins.
+    pub fn begin(&mut self) {
+        self.use_of = UseOf::Begun;
+        if self.is_probe {
+            counters::probe();
+        }
+    }
+
     /// Says how the call went.
     pub fn judge(mut self, verdict: Verdict) {
-        self.is_judged = true;
+        self.use_of = UseOf::Judged;
         self.inner.judge(self.generation, self.is_probe, verdict);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if !self.is_judged {
-            self.inner.judge(self.generation, self.is_probe, Verdict::Sick);
+        match self.use_of {
+            UseOf::None => self.inner.unused(self.generation, self.is_probe),
+            UseOf::Begun => {
+                self.inner.judge(self.generation, self.is_probe, Verdict::Sick("a call was broken off by ourselves"));
+            }
+            UseOf::Judged => {}
         }
     }
 }
 
-/// Hears of every change of state, under the gate's lock.
+/// Hears of every change of state, under the lock of the turns.
 struct Watched(watch::Sender<BreakerState>);
 
 impl Watched {
     fn turn(&self, state: BreakerState) {
         let before = self.0.send_replace(state);
+        counters::breaker(state);
         if before.name() != state.name() {
             tracing::warn!(state = state.name(), before = before.name(), "provider breaker changed");
         }
@@ -166,7 +300,9 @@ impl Watched {
 }
 
 impl Instrument for Watched {
-    fn on_call_rejected(&self) {}
+    fn on_call_rejected(&self) {
+        counters::rejection();
+    }
 
     fn on_open(&self) {
         self.turn(BreakerState::Open { since: Instant::now() });
@@ -182,97 +318,4 @@ impl Instrument for Watched {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Open long enough that a test never sees it end.
-    const LONG: Duration = Duration::from_secs(3600);
-
-    fn permit(breaker: &Breaker) -> Permit {
-        breaker.admit().expect("lets a call through")
-    }
-
-    fn state(breaker: &Breaker) -> &'static str {
-        breaker.watch().borrow().name()
-    }
-
-    fn fail(breaker: &Breaker, times: usize) {
-        (0..times).for_each(|_| permit(breaker).judge(Verdict::Sick));
-    }
-
-    /// A breaker that opened and whose time has passed: the next call is a probe.
-    fn about_to_probe() -> Breaker {
-        let breaker = Breaker::new(2, Duration::ZERO);
-        fail(&breaker, 2);
-        assert_eq!(state(&breaker), "open");
-        breaker
-    }
-
-    #[test]
-    fn it_opens_after_so_many_failures_in_a_row_and_not_before() {
-        let breaker = Breaker::new(5, LONG);
-        fail(&breaker, 4);
-        permit(&breaker).judge(Verdict::Healthy);
-        fail(&breaker, 4);
-        assert_eq!(state(&breaker), "closed");
-        fail(&breaker, 1);
-        assert_eq!(state(&breaker), "open");
-        let wait = breaker.admit().err().expect("open");
-        assert!(wait <= LONG && wait > LONG / 2, "{wait:?}");
-    }
-
-    #[test]
-    fn a_call_that_is_dropped_is_a_failure() {
-        let breaker = Breaker::new(3, LONG);
-        (0..3).for_each(|_| drop(permit(&breaker)));
-        assert_eq!(state(&breaker), "open");
-    }
-
-    #[test]
-    fn half_open_lets_one_probe_through_at_a_time() {
-        let breaker = about_to_probe();
-        let probe = permit(&breaker);
-        assert_eq!(state(&breaker), "half_open");
-        assert!((0..100).all(|_| breaker.admit().is_err()));
-        probe.judge(Verdict::Healthy);
-        assert_eq!(state(&breaker), "closed");
-        let many: Vec<Permit> = (0..100).map(|_| permit(&breaker)).collect();
-        many.into_iter().for_each(|permit| permit.judge(Verdict::Healthy));
-    }
-
-    #[test]
-    fn a_probe_that_fails_or_is_dropped_opens_it_again_and_leaves_room_for_the_next() {
-        let breaker = about_to_probe();
-        permit(&breaker).judge(Verdict::Sick);
-        assert_eq!(state(&breaker), "open");
-        drop(permit(&breaker));
-        assert_eq!(state(&breaker), "open");
-        permit(&breaker).judge(Verdict::Healthy);
-        assert_eq!(state(&breaker), "closed");
-    }
-
-    #[test]
-    fn what_was_called_before_it_opened_neither_closes_nor_opens_it() {
-        let breaker = Breaker::new(2, Duration::ZERO);
-        let (late_success, late_failure) = (permit(&breaker), permit(&breaker));
-        fail(&breaker, 2);
-        let probe = permit(&breaker);
-        late_success.judge(Verdict::Healthy);
-        assert_eq!(state(&breaker), "half_open", "a late success must not close it");
-        late_failure.judge(Verdict::Sick);
-        assert_eq!(state(&breaker), "half_open", "a late failure must not open it");
-        assert!(breaker.admit().is_err(), "the probe is still out");
-        probe.judge(Verdict::Healthy);
-        assert_eq!(state(&breaker), "closed");
-    }
-
-    #[test]
-    fn a_failure_from_before_an_outage_counts_for_nothing_after_it() {
-        let breaker = Breaker::new(2, Duration::ZERO);
-        let late: Vec<Permit> = (0..5).map(|_| permit(&breaker)).collect();
-        fail(&breaker, 2);
-        permit(&breaker).judge(Verdict::Healthy);
-        late.into_iter().for_each(|permit| permit.judge(Verdict::Sick));
-        assert_eq!(state(&breaker), "closed");
-    }
-}
+mod tests;

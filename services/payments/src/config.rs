@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spillway_shared::config::{Problem, Secret, Validate, join};
 
-use crate::domain::Policy;
+use crate::domain::{Policy, Retry};
 
 /// Charging orders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ pub struct PaymentsConfig {
     pub breaker: BreakerConfig,
     /// When a call that settled nothing is tried again.
     pub retry: RetryConfig,
+    /// Calls to the provider a second at most while what waited during an outage is worked off; 0 for no bound. It can
+    /// be changed while running: `spillway flow set payments.drain_rate`.
+    pub drain_rate: u32,
 }
 
 /// The payment provider.
@@ -58,14 +61,45 @@ pub struct BreakerConfig {
     pub open_ms: u64,
 }
 
-/// When a call that settled nothing is tried again: exponential, with full jitter.
+/// When a call that settled nothing is tried again: exponential, with full jitter, by the class of what came of it. The
+/// schedule is kept in the ledger. What waits because calls are stopped spends no try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
+    /// It was surely not carried out: no connection, 503, a refused token.
+    pub unavailable: ClassConfig,
+    /// Too many calls; the provider's own Retry-After comes first.
+    pub throttled: ClassConfig,
+    /// No answer, or none that can be understood: a timeout, a broken connection, 5xx.
+    pub unknown: ClassConfig,
+    /// The provider has not decided yet.
+    pub pending: ClassConfig,
+}
+
+/// The tries after one class of answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClassConfig {
     /// The first wait is up to so many milliseconds; each further one up to twice as long.
     pub base_ms: u64,
     /// The longest wait, in milliseconds.
     pub max_ms: u64,
+    /// After so many tries in all, an answer of this class parks the payment for a human; 0 for never. What the
+    /// provider says of it later still counts.
+    pub tries: u32,
+}
+
+impl Default for ClassConfig {
+    fn default() -> Self {
+        ClassConfig { base_ms: 500, max_ms: 60_000, tries: 0 }
+    }
+}
+
+impl ClassConfig {
+    fn retry(&self) -> Retry {
+        let millis = Duration::from_millis;
+        Retry { base: millis(self.base_ms), max: millis(self.max_ms), tries: i64::from(self.tries) }
+    }
 }
 
 impl Default for PaymentsConfig {
@@ -75,6 +109,7 @@ impl Default for PaymentsConfig {
             provider: ProviderConfig::default(),
             breaker: BreakerConfig::default(),
             retry: RetryConfig::default(),
+            drain_rate: 0,
         }
     }
 }
@@ -101,7 +136,22 @@ impl Default for BreakerConfig {
 
 impl Default for RetryConfig {
     fn default() -> Self {
-        RetryConfig { base_ms: 500, max_ms: 60_000 }
+        let class = ClassConfig::default();
+        RetryConfig {
+            // At the longest waits, about two and four hours of nothing else.
+            unavailable: ClassConfig { tries: 500, ..class },
+            throttled: ClassConfig { tries: 500, ..class },
+            unknown: ClassConfig { tries: 250, ..class },
+            // A bank may take days.
+            pending: class,
+        }
+    }
+}
+
+impl RetryConfig {
+    fn classes(&self) -> [(&'static str, &ClassConfig); 4] {
+        let RetryConfig { unavailable, throttled, unknown, pending } = self;
+        [("unavailable", unavailable), ("throttled", throttled), ("unknown", unknown), ("pending", pending)]
     }
 }
 
@@ -112,9 +162,10 @@ impl PaymentsConfig {
             key_window: Duration::from_secs(self.provider.key_window_s),
             in_flight: Duration::from_secs(self.provider.in_flight_s),
             call_timeout: self.call_timeout(),
-            retry_base: Duration::from_millis(self.retry.base_ms),
-            retry_max: Duration::from_millis(self.retry.max_ms),
-            spread: Duration::from_millis(self.breaker.open_ms / 2),
+            unavailable: self.retry.unavailable.retry(),
+            throttled: self.retry.throttled.retry(),
+            unknown: self.retry.unknown.retry(),
+            pending: self.retry.pending.retry(),
         }
     }
 
@@ -139,7 +190,6 @@ impl Validate for PaymentsConfig {
             (at_provider("connect_timeout_ms"), provider.connect_timeout_ms),
             (at_provider("in_flight_s"), provider.in_flight_s),
             (join(&join(at, "breaker"), "open_ms"), self.breaker.open_ms),
-            (join(&join(at, "retry"), "base_ms"), self.retry.base_ms),
         ] {
             if value == 0 {
                 out.push(Problem::new(key, "must be at least 1"));
@@ -152,8 +202,14 @@ impl Validate for PaymentsConfig {
         if provider.key_window_s / 2 < provider.in_flight_s {
             out.push(Problem::new(at_provider("key_window_s"), "must be at least twice in_flight_s"));
         }
-        if self.retry.max_ms < self.retry.base_ms {
-            out.push(Problem::new(join(&join(at, "retry"), "max_ms"), "must not be less than base_ms"));
+        for (name, class) in self.retry.classes() {
+            let at_class = |key: &str| join(&join(&join(at, "retry"), name), key);
+            if class.base_ms == 0 {
+                out.push(Problem::new(at_class("base_ms"), "must be at least 1"));
+            }
+            if class.max_ms < class.base_ms {
+                out.push(Problem::new(at_class("max_ms"), "must not be less than base_ms"));
+            }
         }
     }
 }
@@ -176,7 +232,7 @@ mod tests {
         config.provider.key_window_s = 1;
         config.provider.token = Some(Secret::from("hush"));
         config.provider.token_file = Some("/nowhere".into());
-        config.retry.max_ms = 1;
+        config.retry.unknown.max_ms = 1;
         assert_eq!(
             problems(&config),
             [
@@ -184,7 +240,7 @@ mod tests {
                 "payments.provider.token_file",
                 "payments.provider.timeout_ms",
                 "payments.provider.key_window_s",
-                "payments.retry.max_ms"
+                "payments.retry.unknown.max_ms"
             ]
         );
         assert!(!format!("{config:?}").contains("hush"));

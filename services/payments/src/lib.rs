@@ -10,27 +10,37 @@
 //! | an order is rejected or cancelled | [`domain::order_ended`] |
 //! | the provider answers for a charge, or does not | [`domain::charge_answered`] |
 //! | the provider answers for a refund, or does not | [`domain::refund_answered`] |
+//! | the provider cannot be reached, and an order waits | [`domain::deferred`] |
+//! | a human says what became of it | [`domain::settle`] |
 //!
-//! `worker` calls, `provider/` speaks HTTP, `breaker` stops the calls to a sick provider. What clients ask to be
-//! refunded is absent here.
+//! `worker` calls, `provider/` speaks HTTP, `breaker` stops the calls to a sick provider, `gate` lets through what waits
+//! for it, oldest first and slowly at first, and `desk` answers operators. What clients ask to be refunded is absent
+//! here.
 
 pub mod breaker;
 pub mod config;
+mod counters;
+mod deferral;
+mod desk;
 pub mod domain;
 mod evidence;
+pub mod gate;
 mod provider;
+mod ramp;
 mod run;
 mod service;
 mod store;
+mod view;
 mod worker;
 
 #[cfg(test)]
 mod laws;
 
 pub use config::PaymentsConfig;
+pub use deferral::tell_of_outages;
 pub use evidence::EVIDENCE;
 pub use provider::{Charge, HttpProvider, Provider, ProviderError, Refund};
 pub use run::run;
-pub use service::{DUE_KINDS, Input, Payments};
+pub use service::{Answer, DUE_KINDS, Input, Payments};
 pub use store::{MIGRATIONS, find};
 pub use worker::Worker;

@@ -8,9 +8,13 @@ use spillway_proto::{Envelope, EventKind, Money, NewEvent, OrderId, Subject};
 use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Due, Says, Service, StoreError, Tx, Unreadable};
 
-use crate::domain::{self, Answered, Decision, DueStep, OrderEnded, Policy, Purpose, StockHeld};
+use crate::counters;
+use crate::domain::{
+    self, Answered, Decision, Deferred, DueStep, OrderEnded, Payment, Policy, Purpose, Refused, Settle, Settled,
+    StockHeld,
+};
 use crate::evidence::EVIDENCE;
-use crate::store::{self, Book};
+use crate::store::{self, Book, Settlement};
 
 /// The kinds of due work.
 pub const DUE_KINDS: &[&str] = &["charge", "refund"];
@@ -22,6 +26,10 @@ pub enum Input {
     OrderEnded(OrderEnded),
     /// The provider answered, or did not.
     Answered(Answered),
+    /// The provider cannot be reached, and the order waits.
+    Deferred(Deferred),
+    /// A human says what became of it.
+    Settle(Settle),
     /// A due row that this build cannot read.
     Unreadable {
         kind: &'static str,
@@ -35,9 +43,22 @@ impl Input {
             Input::StockHeld(event) => Some(event.order),
             Input::OrderEnded(event) => Some(event.order),
             Input::Answered(answered) => Some(answered.task.order),
+            Input::Deferred(event) => Some(event.order),
+            Input::Settle(settle) => Some(settle.order),
             Input::Unreadable { key, .. } => OrderId::from_bytes(key),
         }
     }
+}
+
+/// What came of an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// What an answer of the provider made of something unknown, and why the payment was parked with it.
+    Worked { settled: Settled, parked: Option<&'static str> },
+    /// Whether it is said now that the order waits.
+    Deferred(bool),
+    /// The payment as it is from now on, or why it is not settled.
+    Settled(Box<Result<Payment, Refused>>),
 }
 
 /// The decisions of a payments ledger.
@@ -58,7 +79,7 @@ impl Payments {
 
 impl Service for Payments {
     type Input = Input;
-    type Answer = ();
+    type Answer = Answer;
     type Book = Book;
 
     const EVIDENCE: &'static [Evidence] = EVIDENCE;
@@ -98,33 +119,67 @@ impl Service for Payments {
     }
 
     fn load(&self, tx: &Tx<'_>, inputs: &[&Input]) -> Result<Book, StoreError> {
-        store::load(tx, inputs.iter().filter_map(|input| input.order()))
+        let requests = inputs.iter().filter_map(|input| match input {
+            Input::Settle(settle) => Some(settle.request_id),
+            Input::StockHeld(_)
+            | Input::OrderEnded(_)
+            | Input::Answered(_)
+            | Input::Deferred(_)
+            | Input::Unreadable { .. } => None,
+        });
+        store::load(tx, inputs.iter().filter_map(|input| input.order()), requests)
     }
 
-    fn decide(&self, book: &mut Book, input: &Input, at: Timestamp, says: &mut Says) {
+    fn decide(&self, book: &mut Book, input: &Input, at: Timestamp, says: &mut Says) -> Answer {
+        let nothing = Answer::Worked { settled: Settled::Nothing, parked: None };
         let Some(order) = input.order() else {
             if let Input::Unreadable { kind, key } = input {
                 says.done(kind, key.clone());
             }
-            return;
+            return nothing;
         };
-        let payment = book.payment(order);
-        let policy = &self.policy;
-        let decision = match input {
-            Input::StockHeld(event) => domain::stock_held(payment, event, at, policy),
-            Input::OrderEnded(event) => domain::order_ended(payment, event, at, policy),
-            Input::Answered(answered) => match (payment, answered.task.purpose) {
-                // Nobody here asked for it: it is recorded below, and nothing more is asked.
-                (None, purpose) => Decision { due: vec![DueStep::Done(purpose)], ..Decision::nothing() },
-                (Some(payment), Purpose::Charge) => domain::charge_answered(payment, answered, at, policy),
-                (Some(payment), Purpose::Compensate) => domain::refund_answered(payment, answered, at, policy),
+        let (payment, policy) = (book.payment(order), &self.policy);
+        let (decision, answer) = match input {
+            Input::StockHeld(event) => (domain::stock_held(payment, event, at, policy), nothing),
+            Input::OrderEnded(event) => (domain::order_ended(payment, event, at, policy), nothing),
+            Input::Answered(answered) => {
+                let decision = answered_by(payment, answered, at, policy);
+                let answer = worked(payment, &decision, answered);
+                book.record(answered, at);
+                (decision, answer)
+            }
+            Input::Deferred(event) => {
+                let decision = payment.map(|payment| domain::deferred(payment, event)).unwrap_or_default();
+                let answer = Answer::Deferred(!decision.says.is_empty());
+                (decision, answer)
+            }
+            Input::Settle(settle) => match settled(book, settle, at, policy) {
+                Ok(Some(decision)) => {
+                    book.settle(settle, at);
+                    let after = decision.payment.clone().or_else(|| book.payment(order).cloned());
+                    (decision, Answer::Settled(Box::new(after.ok_or(Refused::Unknown))))
+                }
+                Ok(None) => {
+                    let before = payment.cloned().ok_or(Refused::Unknown);
+                    (Decision::nothing(), Answer::Settled(Box::new(before)))
+                }
+                Err(refused) => (Decision::nothing(), Answer::Settled(Box::new(Err(refused)))),
             },
-            Input::Unreadable { kind, .. } => again(payment, kind, at, policy),
+            Input::Unreadable { kind, .. } => (again(payment, kind, at, policy), nothing),
         };
-        if let Input::Answered(answered) = input {
-            book.record(answered, at);
-        }
         apply(decision, input, order, book, says);
+        answer
+    }
+
+    fn worked(&self, answer: Answer) {
+        match answer {
+            Answer::Worked { settled, parked } => {
+                counters::settled(settled);
+                parked.into_iter().for_each(counters::parked);
+            }
+            // Neither is the result of due work.
+            Answer::Deferred(_) | Answer::Settled(_) => {}
+        }
     }
 
     fn save(&self, tx: &Tx<'_>, book: Book) -> Result<(), StoreError> {
@@ -132,7 +187,34 @@ impl Service for Payments {
     }
 }
 
-fn again(payment: Option<&domain::Payment>, kind: &'static str, at: Timestamp, policy: &Policy) -> Decision {
+fn answered_by(payment: Option<&Payment>, answered: &Answered, at: Timestamp, policy: &Policy) -> Decision {
+    match (payment, answered.task.purpose) {
+        // Nobody here asked for it: it is recorded, and nothing more is asked.
+        (None, purpose) => Decision { due: vec![DueStep::Done(purpose)], ..Decision::nothing() },
+        (Some(payment), Purpose::Charge) => domain::charge_answered(payment, answered, at, policy),
+        (Some(payment), Purpose::Compensate) => domain::refund_answered(payment, answered, at, policy),
+    }
+}
+
+fn worked(before: Option<&Payment>, decision: &Decision, answered: &Answered) -> Answer {
+    let (Some(before), Some(after)) = (before, &decision.payment) else {
+        return Answer::Worked { settled: Settled::Nothing, parked: None };
+    };
+    let parked = after.reason.filter(|_| before.reason.is_none()).map(domain::Reason::name);
+    Answer::Worked { settled: Settled::by_answer(before, after, answered.step), parked }
+}
+
+/// What follows from a human's word; `None` where the same request said it before.
+fn settled(book: &Book, settle: &Settle, at: Timestamp, policy: &Policy) -> Result<Option<Decision>, Refused> {
+    let payment = book.payment(settle.order).ok_or(Refused::Unknown)?;
+    match book.settlement(settle.request_id) {
+        Some(known) if known.is_like(&Settlement::of(settle, at)) => Ok(None),
+        Some(_of_something_else) => Err(Refused::RequestIdReused),
+        None => domain::settle(payment, settle, at, policy).map(Some),
+    }
+}
+
+fn again(payment: Option<&Payment>, kind: &'static str, at: Timestamp, policy: &Policy) -> Decision {
     let Some(purpose) = Purpose::of_due_kind(kind) else {
         return Decision::nothing();
     };
@@ -140,12 +222,14 @@ fn again(payment: Option<&domain::Payment>, kind: &'static str, at: Timestamp, p
 }
 
 fn apply(decision: Decision, input: &Input, order: OrderId, book: &mut Book, says: &mut Says) {
-    if let Some(say) = decision.say {
+    for say in decision.says {
         let shop = match input {
             Input::StockHeld(event) => event.shop.clone(),
             Input::OrderEnded(event) => event.shop.clone(),
             Input::Answered(answered) => answered.task.shop.clone(),
-            Input::Unreadable { .. } => book.payment(order).map(|p| p.shop.clone()).unwrap_or_default(),
+            Input::Deferred(_) | Input::Settle(_) | Input::Unreadable { .. } => {
+                book.payment(order).map(|payment| payment.shop.clone()).unwrap_or_default()
+            }
         };
         let (subject, occurrence, traceparent) = (Subject::Order(order), say.occurrence, say.traceparent);
         says.event(&NewEvent { shop, subject, occurrence, traceparent, event: say.event });

@@ -1,4 +1,8 @@
-//! The tables: one row for the payment of each order, and every answer of the provider, once.
+//! The tables: one row for the payment of each order, every answer of the provider, once, and what humans settled.
+
+mod outage;
+mod page;
+mod settlement;
 
 use std::collections::BTreeMap;
 
@@ -7,51 +11,76 @@ use spillway_proto::{Currency, Money, OrderId};
 use spillway_shared::ledger::{Migration, Row, StoreError, Tx, Value};
 use uuid::Uuid;
 
-use crate::domain::{Answered, Outcome, Payment, Reason, State};
+use crate::domain::{Answered, Outcome, Payment, Reason, Settle, State};
+
+pub use outage::{begun, ended, open_outage, waiting};
+pub use page::{Due, Filter, ahead, due, page};
+pub use settlement::{Settlement, settlement};
 
 /// The tables of payments.
-pub const MIGRATIONS: &[Migration] = &[(
-    "payment and answer",
-    "create table payment (
-         order_id blob primary key,
-         shop text not null,
-         state text not null,
-         ended_us integer,
-         amount_minor integer,
-         currency text,
-         payment_method text not null,
-         attempt integer not null,
-         charge_id blob,
-         provider_reference text not null,
-         reason text,
-         key_until_us integer not null,
-         sent_us integer,
-         captured_minor integer not null check (captured_minor >= 0),
-         refunded_minor integer not null check (refunded_minor >= 0 and refunded_minor <= captured_minor),
-         create_us integer not null,
-         update_us integer not null
-     ) without rowid;
-     create index payment_unsettled on payment (state, update_us)
-         where state in ('UNKNOWN', 'PENDING', 'PARKED', 'COMPENSATING');
-     create table answer (
-         order_id blob not null,
-         charge_id blob not null,
-         outcome text not null,
-         provider_reference text not null,
-         shop text not null,
-         amount_minor integer,
-         currency text,
-         code text,
-         answer_us integer not null,
-         primary key (order_id, charge_id, outcome, provider_reference)
-     ) without rowid;",
-)];
+pub const MIGRATIONS: &[Migration] = &[
+    (
+        "payment and answer",
+        "create table payment (
+             order_id blob primary key,
+             shop text not null,
+             state text not null,
+             ended_us integer,
+             amount_minor integer,
+             currency text,
+             payment_method text not null,
+             attempt integer not null,
+             charge_id blob,
+             provider_reference text not null,
+             reason text,
+             key_until_us integer not null,
+             sent_us integer,
+             captured_minor integer not null check (captured_minor >= 0),
+             refunded_minor integer not null check (refunded_minor >= 0 and refunded_minor <= captured_minor),
+             create_us integer not null,
+             update_us integer not null
+         ) without rowid;
+         create index payment_unsettled on payment (state, update_us)
+             where state in ('UNKNOWN', 'PENDING', 'PARKED', 'COMPENSATING');
+         create table answer (
+             order_id blob not null,
+             charge_id blob not null,
+             outcome text not null,
+             provider_reference text not null,
+             shop text not null,
+             amount_minor integer,
+             currency text,
+             code text,
+             answer_us integer not null,
+             primary key (order_id, charge_id, outcome, provider_reference)
+         ) without rowid;",
+    ),
+    (
+        "outages and settlements",
+        "alter table payment add column deferred_us integer;
+         create table outage (
+             since_us integer primary key,
+             until_us integer
+         );
+         create table settlement (
+             request_id blob primary key,
+             order_id blob not null,
+             settled_as text not null,
+             provider_reference text not null,
+             reason text not null,
+             settle_us integer not null
+         ) without rowid;",
+    ),
+];
 
 /// The payments that a batch touches, as loaded and as decided, and the answers it brings.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: BTreeMap<OrderId, Entry>,
     answers: Vec<Answer>,
+    /// By request.
+    settlements: BTreeMap<Uuid, Settlement>,
+    settled: Vec<Settlement>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +117,18 @@ impl Book {
     pub fn record(&mut self, answered: &Answered, at: Timestamp) {
         self.answers.extend(Answer::of(answered, at));
     }
+
+    /// What this request settled before.
+    pub fn settlement(&self, request_id: Uuid) -> Option<&Settlement> {
+        self.settlements.get(&request_id)
+    }
+
+    /// A human's word is kept with the request that brought it.
+    pub fn settle(&mut self, settle: &Settle, at: Timestamp) {
+        let settlement = Settlement::of(settle, at);
+        self.settlements.insert(settle.request_id, settlement.clone());
+        self.settled.push(settlement);
+    }
 }
 
 /// What the provider answered. Facts: only ever inserted, once for each charge id and outcome.
@@ -123,8 +164,7 @@ impl Answer {
             | Outcome::InFlight
             | Outcome::Unknown
             | Outcome::Absent
-            | Outcome::Several
-            | Outcome::BreakerOpen { .. } => (String::new(), None, None),
+            | Outcome::Several => (String::new(), None, None),
         };
         let (order, shop) = (answered.task.order, answered.task.shop.clone());
         Some(Answer { order, charge_id: answered.charge_id, outcome, provider_reference, shop, moved, code, at })
@@ -132,17 +172,26 @@ impl Answer {
 }
 
 const COLUMNS: &str = "order_id, shop, state, ended_us, amount_minor, currency, payment_method, attempt,
-    provider_reference, reason, key_until_us, sent_us, captured_minor, refunded_minor, create_us, update_us";
+    provider_reference, reason, key_until_us, sent_us, captured_minor, refunded_minor, create_us, update_us,
+    deferred_us";
 
-/// Loads the payments of these orders.
-pub fn load(tx: &Tx<'_>, orders: impl Iterator<Item = OrderId>) -> Result<Book, StoreError> {
+/// Loads the payments of these orders, and what these requests settled before.
+pub fn load(
+    tx: &Tx<'_>,
+    orders: impl Iterator<Item = OrderId>,
+    requests: impl Iterator<Item = Uuid>,
+) -> Result<Book, StoreError> {
     let mut entries: BTreeMap<OrderId, Entry> = orders.map(|order| (order, Entry::default())).collect();
     let sql = select_payment();
     let found = tx.read_each(sql, entries.keys().map(|order| [Value::Blob(order.as_bytes())]), payment)?;
     for payment in found {
         entries.insert(payment.order, Entry { payment: Some(payment), change: Change::None });
     }
-    Ok(Book { entries, answers: Vec::new() })
+    let mut settlements = BTreeMap::new();
+    for request_id in requests {
+        settlements.extend(settlement(tx, request_id)?.map(|settlement| (request_id, settlement)));
+    }
+    Ok(Book { entries, settlements, ..Book::default() })
 }
 
 fn select_payment() -> &'static str {
@@ -175,6 +224,7 @@ fn payment(row: &Row<'_>) -> Result<Payment, StoreError> {
         refunded_minor: row.int(13)?,
         created: time::from_micros(row.int(14)?),
         updated: time::from_micros(row.int(15)?),
+        deferred: row.opt_int(16)?.map(time::from_micros),
     })
 }
 
@@ -182,6 +232,7 @@ fn payment(row: &Row<'_>) -> Result<Payment, StoreError> {
 pub fn save(tx: &Tx<'_>, book: &Book) -> Result<(), StoreError> {
     insert(tx, book)?;
     update(tx, book)?;
+    settlement::insert(tx, &book.settled)?;
     record(tx, &book.answers)
 }
 
@@ -221,12 +272,13 @@ fn insert(tx: &Tx<'_>, book: &Book) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What was charged, and under which key, never changes.
+/// What was charged never changes. A payment is new before any outage that it could be told of.
 fn update(tx: &Tx<'_>, book: &Book) -> Result<(), StoreError> {
     tx.write_each(
         "update payment set state = $1, ended_us = $2, provider_reference = $3, reason = $4, key_until_us = $5,
-                            sent_us = $6, captured_minor = $7, refunded_minor = $8, update_us = $9
-         where order_id = $10",
+                            sent_us = $6, captured_minor = $7, refunded_minor = $8, update_us = $9,
+                            deferred_us = $10
+         where order_id = $11",
         changed(book, Change::Changed).map(|payment| {
             [
                 payment.state.name().into(),
@@ -238,6 +290,7 @@ fn update(tx: &Tx<'_>, book: &Book) -> Result<(), StoreError> {
                 payment.captured_minor.into(),
                 payment.refunded_minor.into(),
                 time::to_micros(payment.updated).into(),
+                payment.deferred.map(time::to_micros).into(),
                 payment.order.as_bytes().into(),
             ]
         }),

@@ -1,42 +1,39 @@
-//! The hands: what is due is asked of the provider, through the breaker, and its answer handed back to be decided.
+//! The hands: what is due and was let through is asked of the provider, and its answer handed back to be decided.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use spillway_proto::time::{self, Timestamp};
 use spillway_shared::ledger::{Clock, Due};
+use spillway_shared::steps;
 
-use crate::breaker::Breaker;
+use crate::breaker::Permit;
+use crate::counters;
 use crate::domain::{Answered, Key, Outcome, Purpose, Step, Task};
-use crate::provider::{Charge, Open, Provider, Refund, guarded};
+use crate::provider::{Charge, Provider, Refund, guarded};
 use crate::service::Input;
 
 /// Works on what is due. Cheap to clone.
 pub struct Worker<P> {
     provider: Arc<P>,
-    breaker: Breaker,
     call_timeout: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl<P> Clone for Worker<P> {
     fn clone(&self) -> Self {
-        Worker {
-            provider: self.provider.clone(),
-            breaker: self.breaker.clone(),
-            call_timeout: self.call_timeout,
-            clock: self.clock.clone(),
-        }
+        let (provider, clock) = (self.provider.clone(), self.clock.clone());
+        Worker { provider, call_timeout: self.call_timeout, clock }
     }
 }
 
 impl<P: Provider> Worker<P> {
-    pub fn new(provider: Arc<P>, breaker: Breaker, call_timeout: Duration, clock: Arc<dyn Clock>) -> Self {
-        Worker { provider, breaker, call_timeout, clock }
+    pub fn new(provider: Arc<P>, call_timeout: Duration, clock: Arc<dyn Clock>) -> Self {
+        Worker { provider, call_timeout, clock }
     }
 
     /// Does what is due and says what came of it.
-    pub async fn work(self, due: Due) -> Input {
+    pub async fn work(self, due: Due, permit: Permit) -> Input {
         let task = match Task::decode(due.kind, &due.key, due.payload.clone()) {
             Ok(task) => task,
             Err(error) => {
@@ -46,18 +43,15 @@ impl<P: Provider> Worker<P> {
         };
         let called = self.now();
         let step = task.step_at(called, self.call_timeout);
-        let key = task.key();
-        let outcome = match guarded(&self.breaker, self.call_timeout, self.ask(&task, step, &key)).await {
-            Ok(outcome) => outcome,
-            Err(Open(wait)) => {
-                let wait_us = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
-                let until = time::from_micros(time::to_micros(called).saturating_add(wait_us));
-                Outcome::BreakerOpen { until }
-            }
-        };
+        let (key, at) = (task.key(), moments(task.purpose));
+        steps::step_about(at.intent_committed, key.text.as_bytes());
+        let outcome = guarded(permit, self.call_timeout, self.ask(&task, step, &key)).await;
+        steps::step_about(at.http_response, key.text.as_bytes());
+        counters::call(task.purpose, step, outcome.class());
         if outcome.is_failure() {
             tracing::debug!(order = %task.order, ?step, ?outcome, "call to the provider settled nothing");
         }
+        steps::step_about(at.before_result_commit, key.text.as_bytes());
         Input::Answered(Answered { task, charge_id: key.id, tries: due.attempt, step, called, outcome })
     }
 
@@ -78,5 +72,29 @@ impl<P: Provider> Worker<P> {
 
     fn now(&self) -> Timestamp {
         time::whole_micros(self.clock.now())
+    }
+}
+
+/// The moments of a call at which a test may end the process.
+struct Moments {
+    /// The intent is on the disk, and nothing was called.
+    intent_committed: &'static str,
+    /// The provider has answered, and nobody but this process knows.
+    http_response: &'static str,
+    before_result_commit: &'static str,
+}
+
+fn moments(purpose: Purpose) -> Moments {
+    match purpose {
+        Purpose::Charge => Moments {
+            intent_committed: "payments.intent_committed",
+            http_response: "payments.http_response",
+            before_result_commit: "payments.before_result_commit",
+        },
+        Purpose::Compensate => Moments {
+            intent_committed: "refunds.intent_committed",
+            http_response: "refunds.http_response",
+            before_result_commit: "refunds.before_result_commit",
+        },
     }
 }

@@ -167,7 +167,7 @@ async fn an_answer_for_a_charge_that_is_not_known_is_recorded_and_changes_nothin
     let rig = Rig::idle(config(), sandbox_config()).await;
     rig.hear(&[(order(1), held(TOTAL, "pm_ok"))]).await;
     let due = rig.take_due().await.remove(0);
-    let known = rig.worker().work(due).await;
+    let known = rig.work(due).await;
     let strangers = [rig.of_order(&known, order(9)), rig.of_attempt(&known, 2)];
     let before = rig.payment(order(1)).await;
     for stranger in strangers {

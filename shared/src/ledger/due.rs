@@ -1,6 +1,6 @@
 //! Due rows: work that waits for the world. The queue is the table; memory holds a bounded window on it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -71,7 +71,8 @@ pub(super) fn read(
 }
 
 /// The window on the due rows of one kind. What a commit makes due enters it at once, so nothing waits for a timer;
-/// what does not fit stays in the table and is swept up later.
+/// what does not fit stays in the table and is swept up later, and until it is, nothing that came after it enters the
+/// window before it: what has been due for longest is taken first.
 #[derive(Debug)]
 pub struct DueFeed {
     kind: &'static str,
@@ -91,10 +92,20 @@ struct Window {
     behind: bool,
     /// When the first row in the table that is not yet due will be.
     next: Option<Timestamp>,
-    /// While a sweep reads: what commits changed meanwhile. What it reads of those may not be so any more.
-    touched: Option<HashSet<Bytes>>,
+    /// While a sweep reads: what commits changed meanwhile.
+    meanwhile: Option<Meanwhile>,
     /// The next ticket.
     tickets: u64,
+}
+
+/// What commits changed while a sweep read. What the sweep reads of it may not be so any more; this is.
+#[derive(Debug, Default)]
+struct Meanwhile {
+    /// As it is now; `None` where it is not due any more.
+    rows: HashMap<Bytes, Option<Due>>,
+    order: Vec<Bytes>,
+    /// More became due than is kept here.
+    overflowed: bool,
 }
 
 #[derive(Debug)]
@@ -125,14 +136,13 @@ impl DueFeed {
         for change in changes {
             match change {
                 DueChange::Set(due) if due.kind == self.kind => {
-                    window.touch(&due.key);
                     window.slots.remove(&due.key);
-                    let fits = window.offer(due.clone(), now, self.capacity);
+                    let fits = window.made_due(due, now, self.capacity);
                     (offered, left) = (offered || fits, left || !fits);
                 }
                 DueChange::Done { kind, key } if *kind == self.kind => {
-                    window.touch(key);
                     window.slots.remove(key);
+                    window.note(key, None);
                 }
                 DueChange::Set(_) | DueChange::Done { .. } => {}
             }
@@ -146,16 +156,21 @@ impl DueFeed {
         }
     }
 
-    /// Rows that a sweep found.
+    /// Rows that a sweep found: earliest first, all there are where it is `whole`.
     pub(super) fn swept(&self, rows: Vec<Due>, next: Option<Timestamp>, whole: bool, now: Timestamp) {
         let mut window = self.window();
         window.behind = !whole;
-        window.next = next;
-        let touched = window.touched.take().unwrap_or_default();
+        window.next = [window.next, next].into_iter().flatten().min();
+        let mut meanwhile = window.meanwhile.take().unwrap_or_default();
+        window.behind |= meanwhile.overflowed;
         for due in rows {
-            if touched.contains(&due.key) {
-                window.behind = true;
-            } else if !window.slots.contains_key(&due.key) {
+            if !meanwhile.rows.contains_key(&due.key) && !window.slots.contains_key(&due.key) {
+                window.offer(due, now, self.capacity);
+            }
+        }
+        // What came meanwhile comes after what was there before. Where that is not all, it is swept up with the rest.
+        for key in meanwhile.order.into_iter().filter(|_| whole) {
+            if let Some(due) = meanwhile.rows.remove(&key).flatten() {
                 window.offer(due, now, self.capacity);
             }
         }
@@ -170,7 +185,9 @@ impl DueFeed {
             window.behind = true;
         }
         if window.behind && window.slots.len() * 2 <= self.capacity {
-            window.touched = Some(HashSet::new());
+            window.meanwhile = Some(Meanwhile::default());
+            // What commits put off meanwhile counts beside what the sweep reads.
+            window.next = None;
             return Sweep::Now { limit: self.capacity + window.slots.len() };
         }
         Sweep::At(window.next.filter(|_| !window.behind))
@@ -180,21 +197,26 @@ impl DueFeed {
         self.sweep.notified().await;
     }
 
-    /// Takes the next row that is due, with a ticket. It stays in hand until [`DueFeed::release`] of that ticket, or the
-    /// commit that ends or moves it.
-    pub async fn take(&self) -> (Due, u64) {
+    /// Waits until a row may be taken. `nothing_due` is told whenever there is none, neither here nor in the table.
+    pub async fn until_ready(&self, nothing_due: impl Fn()) {
         loop {
             let notified = self.ready.notified();
             tokio::pin!(notified);
             notified.as_mut().enable();
-            if let Some(taken) = self.try_take() {
-                return taken;
+            let (is_ready, is_behind) = self.window().look();
+            if is_ready {
+                return;
+            }
+            if !is_behind {
+                nothing_due();
             }
             notified.await;
         }
     }
 
-    fn try_take(&self) -> Option<(Due, u64)> {
+    /// Takes the row that has been due for longest, with a ticket, if there is one. It stays in hand until
+    /// [`DueFeed::release`] of that ticket, or the commit that ends or moves it.
+    pub fn try_take(&self) -> Option<(Due, u64)> {
         let mut window = self.window();
         while let Some(key) = window.order.pop_front() {
             let ticket = window.tickets;
@@ -223,10 +245,43 @@ impl DueFeed {
 }
 
 impl Window {
-    fn touch(&mut self, key: &Bytes) {
-        if let Some(touched) = &mut self.touched {
-            touched.insert(key.clone());
+    /// Whether a row may be taken, and whether the table may hold further ones.
+    fn look(&mut self) -> (bool, bool) {
+        while let Some(key) = self.order.front() {
+            if matches!(self.slots.get(key), Some(Slot::Ready(_))) {
+                return (true, self.behind);
+            }
+            self.order.pop_front();
         }
+        (false, self.behind)
+    }
+
+    fn note(&mut self, key: &Bytes, due: Option<&Due>) {
+        if let Some(meanwhile) = &mut self.meanwhile {
+            if due.is_some() {
+                meanwhile.order.push(key.clone());
+            }
+            meanwhile.rows.insert(key.clone(), due.cloned());
+        }
+    }
+
+    /// A commit made it due, now or later. False where the row stays in the table for a sweep: behind what is there
+    /// already, so that nothing overtakes it.
+    fn made_due(&mut self, due: &Due, now: Timestamp, capacity: usize) -> bool {
+        if due.at > now {
+            self.note(&due.key, None);
+            return self.offer(due.clone(), now, capacity);
+        }
+        if let Some(meanwhile) = &mut self.meanwhile {
+            let is_kept = meanwhile.order.len() < capacity;
+            meanwhile.overflowed |= !is_kept;
+            self.note(&due.key, is_kept.then_some(due));
+            return false;
+        }
+        if self.behind {
+            return false;
+        }
+        self.offer(due.clone(), now, capacity)
     }
 
     /// False where the row stays in the table for a sweep.
@@ -271,6 +326,7 @@ mod tests {
     #[test]
     fn what_a_commit_makes_due_is_taken_at_once_and_only_once() {
         let feed = DueFeed::new("charge", 4);
+        feed.swept(vec![], None, true, at(0));
         feed.committed(&[DueChange::Set(due(1, 5)), DueChange::Set(due(2, 5))], at(5));
         assert_eq!(feed.try_take().map(|(d, _)| d.key[0]), Some(1));
         assert_eq!(feed.try_take().map(|(d, _)| d.key[0]), Some(2));
@@ -282,6 +338,7 @@ mod tests {
     #[test]
     fn what_ends_before_it_is_taken_is_not_taken() {
         let feed = DueFeed::new("charge", 4);
+        feed.swept(vec![], None, true, at(0));
         feed.committed(&[DueChange::Set(due(1, 5))], at(5));
         feed.committed(&[DueChange::Done { kind: "charge", key: Bytes::from(vec![1]) }], at(6));
         assert_eq!(feed.try_take().map(|(d, _)| d), None);
@@ -310,6 +367,7 @@ mod tests {
     #[test]
     fn a_row_that_is_moved_while_in_hand_can_be_taken_again() {
         let feed = DueFeed::new("charge", 4);
+        feed.swept(vec![], None, true, at(0));
         feed.committed(&[DueChange::Set(due(1, 5))], at(5));
         let (taken, ticket) = feed.try_take().expect("due");
         feed.committed(&[DueChange::Set(due(1, 6))], at(6));
@@ -322,13 +380,47 @@ mod tests {
     }
 
     #[test]
-    fn what_a_commit_changes_while_a_sweep_reads_is_read_again() {
+    fn what_a_commit_changes_while_a_sweep_reads_is_as_the_commit_says() {
         let feed = DueFeed::new("charge", 4);
         assert_eq!(feed.wants(at(5)), Sweep::Now { limit: 4 });
-        feed.committed(&[DueChange::Done { kind: "charge", key: due(1, 5).key }], at(5));
-        feed.swept(vec![due(1, 5), due(2, 5)], None, true, at(5));
-        assert_eq!(feed.try_take().map(|(d, _)| d.key[0]), Some(2));
-        assert_eq!(feed.try_take().map(|(d, _)| d), None, "it had ended");
-        assert_eq!(feed.wants(at(5)), Sweep::Now { limit: 5 });
+        let done = DueChange::Done { kind: "charge", key: due(1, 5).key };
+        feed.committed(&[done, DueChange::Set(due(3, 5)), DueChange::Set(due(4, 90))], at(5));
+        feed.swept(vec![due(1, 5), due(2, 5)], Some(at(80)), true, at(5));
+        assert_eq!(taken(&feed), [2, 3], "the first had ended, the third came meanwhile");
+        assert_eq!(feed.wants(at(5)), Sweep::At(Some(at(80))));
+        assert_eq!(feed.wants(at(80)), Sweep::Now { limit: 6 });
+        feed.swept(vec![], None, true, at(80));
+        assert_eq!(feed.wants(at(80)), Sweep::At(None), "what is due at 90 is in the table: the sweep would tell");
+    }
+
+    #[test]
+    fn more_than_is_kept_while_a_sweep_reads_is_swept_up() {
+        let feed = DueFeed::new("charge", 2);
+        assert_eq!(feed.wants(at(5)), Sweep::Now { limit: 2 });
+        let many: Vec<DueChange> = (1..=4).map(|key| DueChange::Set(due(key, 5))).collect();
+        feed.committed(&many, at(5));
+        feed.swept(vec![], None, true, at(5));
+        assert_eq!(taken(&feed), [1, 2]);
+        feed.committed(&[1, 2].map(|key| DueChange::Done { kind: "charge", key: due(key, 5).key }), at(6));
+        assert_eq!(feed.wants(at(6)), Sweep::Now { limit: 2 });
+    }
+
+    #[test]
+    fn what_waits_in_the_table_is_not_overtaken_by_what_comes_after_it() {
+        let feed = DueFeed::new("charge", 2);
+        feed.swept(vec![], None, true, at(0));
+        let first: Vec<DueChange> = (1..=3).map(|key| DueChange::Set(due(key, 5))).collect();
+        feed.committed(&first, at(5));
+        assert_eq!(taken(&feed), [1, 2]);
+        feed.committed(&[1, 2].map(|key| DueChange::Done { kind: "charge", key: due(key, 5).key }), at(6));
+        feed.committed(&[DueChange::Set(due(4, 7))], at(7));
+        assert_eq!(taken(&feed), [0; 0], "the third is still in the table");
+        assert_eq!(feed.wants(at(7)), Sweep::Now { limit: 2 });
+        feed.swept(vec![due(3, 5), due(4, 7)], None, true, at(7));
+        assert_eq!(taken(&feed), [3, 4]);
+    }
+
+    fn taken(feed: &DueFeed) -> Vec<u8> {
+        std::iter::from_fn(|| feed.try_take()).map(|(due, _)| due.key[0]).collect()
     }
 }

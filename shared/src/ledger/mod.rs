@@ -49,3 +49,4 @@ pub use service::{Batch, Came, Cause, Heard, Origin, Read, Service, Unreadable};
 pub use setting::Setting;
 pub use spec::{Clock, Identity, LedgerSpec, Limits, SystemClock};
 pub use tx::{Row, Tx, Value};
+pub use work::{Gate, NoGate};

@@ -39,6 +39,9 @@ pub trait Service: Send + Sync + 'static {
     /// Writes every state that was changed.
     fn save(&self, tx: &Tx<'_>, book: Self::Book) -> Result<(), StoreError>;
 
+    /// After the commit of a result of due work: what was decided. For counting; nothing follows from it.
+    fn worked(&self, _answer: Self::Answer) {}
+
     /// Reads a batch into inputs. Only who keeps batches whole (audit) has another way than one by one.
     fn read(&self, batch: &Batch) -> Result<Vec<Read<Self::Input>>, batch::BadBatch> {
         Ok(batch::read(batch.body.clone())?.into_iter().map(|event| read_event(self, event)).collect())

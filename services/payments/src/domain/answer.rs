@@ -32,8 +32,6 @@ pub enum Outcome {
     Absent,
     /// A lookup found more than one under our reference with which money moves.
     Several,
-    /// No call was made: the breaker is open, until about then.
-    BreakerOpen { until: Timestamp },
 }
 
 /// What the provider says moved.
@@ -60,8 +58,7 @@ impl Outcome {
             | Outcome::Unavailable
             | Outcome::InFlight
             | Outcome::Unknown
-            | Outcome::Absent
-            | Outcome::BreakerOpen { .. } => None,
+            | Outcome::Absent => None,
         }
     }
 
@@ -77,8 +74,41 @@ impl Outcome {
             | Outcome::Rejected { .. }
             | Outcome::InFlight
             | Outcome::Absent
-            | Outcome::Several
-            | Outcome::BreakerOpen { .. } => false,
+            | Outcome::Several => false,
+        }
+    }
+
+    /// The class, as it is counted.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Outcome::Approved(_) => "approved",
+            Outcome::Declined { .. } => "declined",
+            Outcome::ActionRequired { .. } => "action_required",
+            Outcome::Pending { .. } => "pending",
+            Outcome::Rejected { .. } => "rejected",
+            Outcome::Throttled { .. } => "throttled",
+            Outcome::Unavailable => "unavailable",
+            Outcome::InFlight => "in_flight",
+            Outcome::Unknown => "unknown",
+            Outcome::Absent => "absent",
+            Outcome::Several => "several",
+        }
+    }
+
+    /// What the provider says, in words.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Outcome::Approved(_) => "it was carried out",
+            Outcome::Declined { .. } => "it was declined",
+            Outcome::ActionRequired { .. } => "the customer would have to act; nothing was charged",
+            Outcome::Pending { .. } => "it is still being decided",
+            Outcome::Rejected { .. } => "our request is not valid",
+            Outcome::Throttled { .. } => "too many calls",
+            Outcome::Unavailable => "it cannot be reached, or refuses to work",
+            Outcome::InFlight => "a call under the same key is still being worked on",
+            Outcome::Unknown => "no answer, or none that can be understood",
+            Outcome::Absent => "it knows of none",
+            Outcome::Several => "it shows several under our reference",
         }
     }
 }

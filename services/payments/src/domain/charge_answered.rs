@@ -59,8 +59,7 @@ pub fn charge_answered(payment: &Payment, answered: &Answered, at: Timestamp, po
         | Outcome::Throttled { .. }
         | Outcome::Unavailable
         | Outcome::InFlight
-        | Outcome::Unknown
-        | Outcome::BreakerOpen { .. } => unanswered(payment, answered, at, policy),
+        | Outcome::Unknown => unanswered(payment, answered, at, policy),
     }
 }
 
@@ -77,18 +76,25 @@ fn approved(payment: &Payment, answered: &Answered, receipt: &Receipt, at: Times
     };
     let named = Payment { provider_reference: receipt.provider_reference.clone(), ..payment.clone() };
     if receipt.minor != amount.minor || receipt.currency != amount.currency.code() {
+        let named = if is_told { named } else { over(&named, at) };
         return Decision::to(named.parked(Reason::WrongAmount, at)).then(DueStep::Done(Purpose::Charge));
     }
     let traceparent = &answered.task.traceparent;
     let mut paid = Payment { captured_minor: amount.minor, ..named.in_state(State::Captured, at) };
     if !is_told {
-        paid.ended = paid.ended.or(Some(at));
+        paid = over(&paid, at);
     }
     let say = is_told.then(|| captured(&paid, answered.charge_id, amount, traceparent));
     let mut decision =
         if paid.ended.is_some() { give_back(&paid, traceparent, at, policy) } else { Decision::to(paid) };
     decision.due.insert(0, DueStep::Done(Purpose::Charge));
-    Decision { say, ..decision }
+    decision.says.extend(say);
+    decision
+}
+
+/// What was told as declined is over, whether or not its order has said so yet.
+fn over(payment: &Payment, at: Timestamp) -> Payment {
+    Payment { ended: payment.ended.or(Some(at)), ..payment.clone() }
 }
 
 fn declined(payment: &Payment, answered: &Answered, refusal: (&str, &str, bool), at: Timestamp) -> Decision {
@@ -107,17 +113,30 @@ fn declined(payment: &Payment, answered: &Answered, refusal: (&str, &str, bool),
             let named = Payment { provider_reference: provider_reference.to_owned(), ..payment.clone() };
             Decision::to(named.in_state(State::Declined, at)).saying(say).then(DueStep::Done(Purpose::Charge))
         }
-        (Standing::Refused | Standing::Settled, _) => Decision::nothing(),
+        (Standing::Refused | Standing::Settled, _) => looked_at_again(answered),
+    }
+}
+
+/// What stands is only looked at once more, and this was it.
+fn looked_at_again(answered: &Answered) -> Decision {
+    match answered.task.recheck {
+        0 => Decision::nothing(),
+        _of_what_was_absent => Decision::nothing().then(DueStep::Done(Purpose::Charge)),
     }
 }
 
 fn pending(payment: &Payment, answered: &Answered, name: &str, at: Timestamp, policy: &Policy) -> Decision {
     match Standing::of(payment) {
+        // It was tried long enough: it stays with the human until the provider has decided.
+        Standing::Rechecked if payment.reason == Some(Reason::TriesSpent) => {
+            waiting::unanswered_recheck(payment, answered, at, policy)
+        }
         Standing::Open | Standing::Rechecked => {
             let named = Payment { provider_reference: name.to_owned(), ..payment.clone() };
             waiting::pending(&named, answered, State::Pending, at, policy)
         }
-        Standing::Refused | Standing::Settled => Decision::nothing(),
+        Standing::Refused if answered.task.recheck > 0 => waiting::unanswered_recheck(payment, answered, at, policy),
+        Standing::Refused | Standing::Settled => looked_at_again(answered),
     }
 }
 
@@ -133,8 +152,11 @@ fn rejected(payment: &Payment, answered: &Answered, at: Timestamp, policy: &Poli
 
 fn several(payment: &Payment, at: Timestamp) -> Decision {
     match Standing::of(payment) {
-        Standing::Open | Standing::Rechecked | Standing::Refused => {
+        Standing::Open | Standing::Rechecked => {
             Decision::to(payment.parked(Reason::Several, at)).then(DueStep::Done(Purpose::Charge))
+        }
+        Standing::Refused => {
+            Decision::to(over(payment, at).parked(Reason::Several, at)).then(DueStep::Done(Purpose::Charge))
         }
         Standing::Settled => Decision::nothing(),
     }
@@ -144,7 +166,8 @@ fn absent(payment: &Payment, answered: &Answered, at: Timestamp, policy: &Policy
     match Standing::of(payment) {
         Standing::Open => waiting::absent(payment, answered, Reason::Absent, at, policy),
         Standing::Rechecked => waiting::still_absent(payment, answered, at, policy),
-        Standing::Refused | Standing::Settled => Decision::nothing(),
+        Standing::Refused if answered.task.recheck > 0 => waiting::still_absent(payment, answered, at, policy),
+        Standing::Refused | Standing::Settled => looked_at_again(answered),
     }
 }
 
@@ -152,6 +175,7 @@ fn unanswered(payment: &Payment, answered: &Answered, at: Timestamp, policy: &Po
     match Standing::of(payment) {
         Standing::Open => waiting::unanswered(payment, answered, at, policy),
         Standing::Rechecked => waiting::unanswered_recheck(payment, answered, at, policy),
-        Standing::Refused | Standing::Settled => Decision::nothing(),
+        Standing::Refused if answered.task.recheck > 0 => waiting::unanswered_recheck(payment, answered, at, policy),
+        Standing::Refused | Standing::Settled => looked_at_again(answered),
     }
 }

@@ -4,22 +4,26 @@
 
 mod answer;
 mod charge_answered;
+mod deferred;
 mod key;
 mod order_ended;
 mod payment;
 mod policy;
 mod refund_answered;
+mod settle;
 mod stock_held;
 mod task;
 mod waiting;
 
 pub use answer::{Answered, Outcome, Receipt};
 pub use charge_answered::charge_answered;
+pub use deferred::{Deferred, deferred};
 pub use key::{Key, Purpose};
 pub use order_ended::{OrderEnded, order_ended};
 pub use payment::{Payment, Reason, State};
-pub use policy::Policy;
+pub use policy::{Policy, Retry};
 pub use refund_answered::refund_answered;
+pub use settle::{Proof, Refused, Settle, SettleAs, Sight, settle};
 pub use stock_held::{StockHeld, stock_held};
 pub use task::{Step, Task, UnreadableTask};
 pub use waiting::due_again;
@@ -32,8 +36,38 @@ use spillway_proto::time::Timestamp;
 pub struct Decision {
     /// The payment as it is from now on.
     pub payment: Option<Payment>,
-    pub say: Option<Say>,
+    pub says: Vec<Say>,
     pub due: Vec<DueStep>,
+}
+
+/// What became of something unknown, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing of that kind happened.
+    Nothing,
+    /// A call went unanswered: whether it was carried out is not known.
+    BecameUnknown,
+    /// The same call under the same key was answered.
+    SameKey,
+    /// A lookup showed it.
+    Lookup,
+    /// No rule could settle it.
+    Parked,
+    /// A human settled it.
+    Human,
+}
+
+impl Settled {
+    /// By what an answer made of a payment.
+    pub fn by_answer(before: &Payment, after: &Payment, step: Step) -> Self {
+        match (before.is_unknown(), after.is_unknown(), after.state) {
+            (false, true, _) => Settled::BecameUnknown,
+            (true, false, State::Parked) => Settled::Parked,
+            (true, false, _) if step == Step::LookUp => Settled::Lookup,
+            (true, false, _) => Settled::SameKey,
+            (false, false, _) | (true, true, _) => Settled::Nothing,
+        }
+    }
 }
 
 /// An event about the order.
@@ -65,7 +99,7 @@ impl Decision {
     }
 
     fn saying(mut self, say: Say) -> Self {
-        self.say = Some(say);
+        self.says.push(say);
         self
     }
 

@@ -55,6 +55,7 @@ fn tombstone(event: &OrderEnded, at: Timestamp) -> Payment {
         sent: None,
         captured_minor: 0,
         refunded_minor: 0,
+        deferred: None,
         created: at,
         updated: at,
     }
@@ -74,7 +75,7 @@ fn end_parked(payment: &Payment, event: &OrderEnded, at: Timestamp, policy: &Pol
         // The provider has nothing of it. What may still be due goes on: it looks once more.
         Some(Reason::Absent) => Decision::to(ended.in_state(State::Cancelled, at)),
         // Once nothing can be under way any more, a lookup tells.
-        Some(Reason::Rejected) => settle(payment, event, after(at, policy.in_flight), at),
+        Some(Reason::Rejected | Reason::TriesSpent) => settle(payment, event, after(at, policy.in_flight), at),
         Some(
             Reason::WrongAmount
             | Reason::Several
@@ -82,7 +83,8 @@ fn end_parked(payment: &Payment, event: &OrderEnded, at: Timestamp, policy: &Pol
             | Reason::RefundRejected
             | Reason::RefundAbsent
             | Reason::RefundSeveral
-            | Reason::RefundDeclined,
+            | Reason::RefundDeclined
+            | Reason::RefundTriesSpent,
         )
         | None => Decision::to(ended),
     }

@@ -78,10 +78,13 @@ pub enum Reason {
     RefundSeveral,
     /// The provider refuses to give the money back.
     RefundDeclined,
+    /// It was tried as often as the configuration allows, and nothing came of it.
+    TriesSpent,
+    RefundTriesSpent,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 11] = [
         Reason::WrongAmount,
         Reason::Rejected,
         Reason::Absent,
@@ -91,6 +94,8 @@ impl Reason {
         Reason::RefundAbsent,
         Reason::RefundSeveral,
         Reason::RefundDeclined,
+        Reason::TriesSpent,
+        Reason::RefundTriesSpent,
     ];
 
     pub fn name(self) -> &'static str {
@@ -104,6 +109,8 @@ impl Reason {
             Reason::RefundAbsent => "REFUND_ABSENT",
             Reason::RefundSeveral => "REFUND_SEVERAL",
             Reason::RefundDeclined => "REFUND_DECLINED",
+            Reason::TriesSpent => "TRIES_SPENT",
+            Reason::RefundTriesSpent => "REFUND_TRIES_SPENT",
         }
     }
 
@@ -111,28 +118,66 @@ impl Reason {
         Reason::ALL.into_iter().find(|reason| reason.name() == name)
     }
 
+    /// It is the way back that is stuck, not the charge.
+    pub fn is_of_refund(self) -> bool {
+        match self {
+            Reason::WrongAmount | Reason::Rejected | Reason::Absent | Reason::Several | Reason::TriesSpent => false,
+            Reason::RefundWrongAmount
+            | Reason::RefundRejected
+            | Reason::RefundAbsent
+            | Reason::RefundSeveral
+            | Reason::RefundDeclined
+            | Reason::RefundTriesSpent => true,
+        }
+    }
+
+    /// For a human.
+    pub fn words(self) -> &'static str {
+        match self {
+            Reason::WrongAmount => "the provider captured another amount or currency than it was asked for",
+            Reason::Rejected => "the provider calls our request for the charge invalid",
+            Reason::Absent => {
+                "a call to charge went unanswered, and long after it the provider still knows nothing of a charge"
+            }
+            Reason::Several => "the provider shows several charges for this order",
+            Reason::TriesSpent => "the charge was tried as often as the configuration allows, and nothing came of it",
+            Reason::RefundWrongAmount => "the provider gave back another amount or currency than it was asked for",
+            Reason::RefundRejected => "the provider calls our request for the refund invalid",
+            Reason::RefundAbsent => {
+                "a call to refund went unanswered, and long after it the provider still knows nothing of a refund"
+            }
+            Reason::RefundSeveral => "the provider shows several refunds of this charge",
+            Reason::RefundDeclined => "the provider refuses to give the money back",
+            Reason::RefundTriesSpent => {
+                "the refund was tried as often as the configuration allows, and nothing came of it"
+            }
+        }
+    }
+
     /// What the provider says later of the charge still counts: all that is known so far is that it has none.
     pub(super) fn leaves_the_charge_open(self) -> bool {
         match self {
-            Reason::Rejected | Reason::Absent => true,
+            Reason::Rejected | Reason::Absent | Reason::TriesSpent => true,
             Reason::WrongAmount
             | Reason::Several
             | Reason::RefundWrongAmount
             | Reason::RefundRejected
             | Reason::RefundAbsent
             | Reason::RefundSeveral
-            | Reason::RefundDeclined => false,
+            | Reason::RefundDeclined
+            | Reason::RefundTriesSpent => false,
         }
     }
 
     /// What the provider says later of the refund still counts.
     pub(super) fn leaves_the_refund_open(self) -> bool {
         match self {
-            Reason::RefundRejected | Reason::RefundAbsent | Reason::RefundDeclined => true,
+            Reason::RefundRejected | Reason::RefundAbsent | Reason::RefundDeclined | Reason::RefundTriesSpent => true,
             Reason::WrongAmount
             | Reason::Rejected
             | Reason::Absent
             | Reason::Several
+            | Reason::TriesSpent
             | Reason::RefundWrongAmount
             | Reason::RefundSeveral => false,
         }
@@ -165,6 +210,8 @@ pub struct Payment {
     pub captured_minor: i64,
     /// Minor units that went back.
     pub refunded_minor: i64,
+    /// The outage for which it was last said that the order waits: when that began.
+    pub deferred: Option<Timestamp>,
     pub created: Timestamp,
     pub updated: Timestamp,
 }
@@ -173,6 +220,26 @@ impl Payment {
     /// The id of the charge; `None` where there is none to try.
     pub fn charge_id(&self) -> Option<Uuid> {
         (self.attempt > 0).then(|| Key::charge(self.order, self.attempt).id)
+    }
+
+    /// A call went out whose end is not known.
+    pub fn is_unknown(&self) -> bool {
+        match self.state {
+            State::Unknown => true,
+            State::Compensating => self.sent.is_some(),
+            State::Charging
+            | State::Pending
+            | State::Captured
+            | State::Declined
+            | State::Parked
+            | State::Cancelled
+            | State::Refunded => false,
+        }
+    }
+
+    /// Parked on its way back: what was captured is still to be refunded.
+    pub fn is_parked_refund(&self) -> bool {
+        self.state == State::Parked && self.reason.is_some_and(Reason::is_of_refund)
     }
 
     pub(super) fn in_state(&self, state: State, at: Timestamp) -> Self {

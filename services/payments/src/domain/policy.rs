@@ -5,6 +5,8 @@ use std::time::Duration;
 use spillway_proto::time::{self, Timestamp};
 use uuid::Uuid;
 
+use super::answer::Outcome;
+
 /// The figures that decisions go by; they do not change while a ledger is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -14,28 +16,60 @@ pub struct Policy {
     pub in_flight: Duration,
     /// How long a call may take.
     pub call_timeout: Duration,
+    /// After "surely not carried out".
+    pub unavailable: Retry,
+    /// After "too many calls".
+    pub throttled: Retry,
+    /// After no answer, or none that can be understood.
+    pub unknown: Retry,
+    /// After "not decided yet".
+    pub pending: Retry,
+}
+
+/// When one class of answer is followed by another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
     /// The wait before the second try is up to this long, and doubles with each further one.
-    pub retry_base: Duration,
+    pub base: Duration,
     /// The longest wait before a try.
-    pub retry_max: Duration,
-    /// Over how long calls are spread once the breaker lets them through.
-    pub spread: Duration,
+    pub max: Duration,
+    /// After so many tries in all, an answer of this class parks the payment; 0 where it never does.
+    pub tries: i64,
 }
 
 /// When what was absent is looked up again, counted from the first "absent".
 pub(super) const RECHECKS: [Duration; 2] = [Duration::from_secs(3600), Duration::from_secs(24 * 3600)];
 
 impl Policy {
+    /// What follows an answer that settles nothing.
+    pub(super) fn retry(&self, outcome: &Outcome) -> &Retry {
+        match outcome {
+            Outcome::Unavailable => &self.unavailable,
+            Outcome::Throttled { .. } => &self.throttled,
+            Outcome::Pending { .. } => &self.pending,
+            Outcome::Unknown
+            | Outcome::InFlight
+            | Outcome::Absent
+            | Outcome::Approved(_)
+            | Outcome::Declined { .. }
+            | Outcome::ActionRequired { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Several => &self.unknown,
+        }
+    }
+}
+
+impl Retry {
     /// The wait before try number `tries` (from 2): exponential, with full jitter that follows from the charge's id.
     pub(super) fn backoff(&self, id: Uuid, tries: i64) -> Duration {
         let doublings = u32::try_from(tries.clamp(2, 62) - 2).expect("at most 60");
-        let limit = self.retry_base.saturating_mul(2u32.saturating_pow(doublings)).min(self.retry_max);
+        let limit = self.base.saturating_mul(2u32.saturating_pow(doublings)).min(self.max);
         jittered(limit, id, tries)
     }
 
-    /// A part of [`Policy::spread`] that follows from the charge's id.
-    pub(super) fn spread_of(&self, id: Uuid, tries: i64) -> Duration {
-        jittered(self.spread, id, tries)
+    /// Try number `tries` was the last.
+    pub(super) fn is_spent(&self, tries: i64) -> bool {
+        self.tries > 0 && tries >= self.tries
     }
 }
 
@@ -65,14 +99,9 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_are_spread_over_all_of_it() {
-        let policy = Policy {
-            key_window: Duration::from_secs(86_400),
-            in_flight: Duration::from_secs(600),
-            call_timeout: Duration::from_secs(10),
-            retry_base: Duration::from_millis(500),
-            retry_max: Duration::from_secs(60),
-            spread: Duration::from_secs(15),
-        };
+        let policy = Retry { base: Duration::from_millis(500), max: Duration::from_secs(60), tries: 9 };
+        assert!(!policy.is_spent(8) && policy.is_spent(9));
+        assert!(!Retry { tries: 0, ..policy }.is_spent(i64::MAX));
         for (tries, limit_ms) in [(2, 500), (3, 1_000), (4, 2_000), (9, 60_000), (1_000, 60_000)] {
             let limit = Duration::from_millis(limit_ms);
             let waits: Vec<Duration> = (0..400u128).map(|n| policy.backoff(Uuid::from_u128(n), tries)).collect();

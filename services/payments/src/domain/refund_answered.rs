@@ -63,8 +63,7 @@ pub fn refund_answered(payment: &Payment, answered: &Answered, at: Timestamp, po
         | Outcome::Throttled { .. }
         | Outcome::Unavailable
         | Outcome::InFlight
-        | Outcome::Unknown
-        | Outcome::BreakerOpen { .. } => match Standing::of(payment) {
+        | Outcome::Unknown => match Standing::of(payment) {
             Standing::Open => waiting::unanswered(payment, answered, at, policy),
             Standing::Rechecked => waiting::unanswered_recheck(payment, answered, at, policy),
             Standing::Settled => Decision::nothing(),

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use spillway_proto::time::Timestamp;
-use uuid::Uuid;
 
 use super::answer::{Answered, Outcome};
 use super::key::Purpose;
@@ -25,10 +24,22 @@ pub(super) fn unanswered(payment: &Payment, answered: &Answered, at: Timestamp, 
         sent(payment, state, answered, at)
     });
     let current = noted.as_ref().unwrap_or(payment);
+    if policy.retry(&answered.outcome).is_spent(answered.tries) {
+        return spent(current, answered, at);
+    }
     let (when, tries) = next_try(answered, at, policy);
     let step = next_step(current, answered.task.purpose, tries, when, policy);
     let due = again(current, answered, step, when, tries);
-    Decision { payment: noted, say: None, due }
+    Decision { payment: noted, due, ..Decision::nothing() }
+}
+
+/// It was tried as often as it may be. What the provider says of it later still counts, and it is looked at once more.
+fn spent(payment: &Payment, answered: &Answered, at: Timestamp) -> Decision {
+    let reason = match answered.task.purpose {
+        Purpose::Charge => Reason::TriesSpent,
+        Purpose::Compensate => Reason::RefundTriesSpent,
+    };
+    Decision::to(payment.parked(reason, at)).then(recheck(answered, 0, at))
 }
 
 /// The provider has it and has not decided.
@@ -40,9 +51,12 @@ pub(super) fn pending(
     policy: &Policy,
 ) -> Decision {
     let noted = sent(payment, state, answered, at);
+    if policy.retry(&answered.outcome).is_spent(answered.tries) {
+        return spent(&noted, answered, at);
+    }
     let (when, tries) = next_try(answered, at, policy);
     let due = again(&noted, answered, Step::LookUp, when, tries);
-    Decision { payment: Some(noted), say: None, due }
+    Decision { payment: Some(noted), due, ..Decision::nothing() }
 }
 
 /// No answer about what is settled and only looked at once more.
@@ -56,7 +70,7 @@ pub(super) fn unanswered_recheck(payment: &Payment, answered: &Answered, at: Tim
         Step::Send if may_be_under_way(answered) => {
             let noted = sent(payment, payment.state, answered, at);
             let due = again(&noted, answered, Step::LookUp, at, 1);
-            Decision { payment: Some(Payment { reason: payment.reason, ..noted }), say: None, due }
+            Decision { payment: Some(Payment { reason: payment.reason, ..noted }), due, ..Decision::nothing() }
         }
         Step::Send => Decision::nothing(),
     }
@@ -94,7 +108,7 @@ pub(super) fn still_absent(payment: &Payment, answered: &Answered, at: Timestamp
     let ends = payment.state == State::Parked && is_over(payment, purpose) && is_known;
     let payment = ends.then(|| payment.in_state(State::Cancelled, at));
     let step = recheck(answered, answered.task.recheck, at);
-    Decision { payment, say: None, due: vec![step] }
+    Decision { payment, due: vec![step], ..Decision::nothing() }
 }
 
 /// Work whose due row cannot be read is made anew from the payment.
@@ -104,7 +118,7 @@ pub fn due_again(payment: Option<&Payment>, purpose: Purpose, at: Timestamp, pol
         State::Compensating => purpose == Purpose::Compensate,
         State::Captured | State::Declined | State::Parked | State::Cancelled | State::Refunded => false,
     });
-    let when = after(at, policy.retry_max);
+    let when = after(at, policy.unknown.max);
     let task = open.and_then(|payment| task_of(payment, purpose, "", next_step(payment, purpose, 1, when, policy)));
     task.map_or(DueStep::Done(purpose), |task| DueStep::Set { task, at: when, tries: 1 })
 }
@@ -113,7 +127,7 @@ pub fn due_again(payment: Option<&Payment>, purpose: Purpose, at: Timestamp, pol
 pub(super) fn park_and_look_up(payment: &Payment, answered: &Answered, reason: Reason, at: Timestamp) -> Decision {
     let parked = payment.parked(reason, at);
     let due = again(&parked, answered, Step::LookUp, at, 1);
-    Decision { payment: Some(parked), say: None, due }
+    Decision { payment: Some(parked), due, ..Decision::nothing() }
 }
 
 /// Every call so far was answered with "not carried out", or none was made; only a process that ended in the middle of
@@ -123,11 +137,11 @@ fn send_anew(payment: &Payment, answered: &Answered, at: Timestamp, policy: &Pol
     let key_until = after(answered.called, policy.key_window.saturating_sub(policy.in_flight));
     let renewed = Payment { key_until, updated: at, ..payment.clone() };
     let due = again(&renewed, answered, Step::Send, at, answered.tries);
-    Decision { payment: Some(renewed), say: None, due }
+    Decision { payment: Some(renewed), due, ..Decision::nothing() }
 }
 
 /// From when on a lookup that finds nothing proves that there is nothing. `None` where nothing can be under way.
-fn conclusive_from(payment: &Payment, purpose: Purpose, policy: &Policy) -> Option<Timestamp> {
+pub(super) fn conclusive_from(payment: &Payment, purpose: Purpose, policy: &Policy) -> Option<Timestamp> {
     let ended = payment.ended.filter(|_| purpose == Purpose::Charge);
     payment.sent.max(ended).map(|last| after(last, policy.in_flight))
 }
@@ -146,12 +160,12 @@ fn next_step(payment: &Payment, purpose: Purpose, tries: i64, when: Timestamp, p
     if payment.sent.is_some() && is_turn { Step::LookUp } else { Step::Send }
 }
 
-/// When, and as which try. What the breaker or the provider put off spends none.
+/// When, and as which try.
 fn next_try(answered: &Answered, at: Timestamp, policy: &Policy) -> (Timestamp, i64) {
-    let (id, tries): (Uuid, i64) = (answered.charge_id, answered.tries);
-    match &answered.outcome {
-        Outcome::BreakerOpen { until } => (after(at.max(*until), policy.spread_of(id, tries)), tries),
-        Outcome::Throttled { after: wait } => (after(after(at, *wait), policy.backoff(id, tries + 1)), tries),
+    let tries = answered.tries + 1;
+    let wait = policy.retry(&answered.outcome).backoff(answered.charge_id, tries);
+    let from = match &answered.outcome {
+        Outcome::Throttled { after: told } => after(at, *told),
         Outcome::Approved(_)
         | Outcome::Declined { .. }
         | Outcome::ActionRequired { .. }
@@ -161,18 +175,24 @@ fn next_try(answered: &Answered, at: Timestamp, policy: &Policy) -> (Timestamp, 
         | Outcome::InFlight
         | Outcome::Unknown
         | Outcome::Absent
-        | Outcome::Several => (after(at, policy.backoff(id, tries + 1)), tries + 1),
-    }
+        | Outcome::Several => at,
+    };
+    (after(from, wait), tries)
 }
 
 fn recheck(answered: &Answered, done: u32, at: Timestamp) -> DueStep {
+    recheck_of(&answered.task, done, at)
+}
+
+/// The next look at what was found absent, after so many.
+pub(super) fn recheck_of(task: &Task, done: u32, at: Timestamp) -> DueStep {
     let [first, second] = RECHECKS;
     let (wait, number): (Duration, u32) = match done {
         0 => (first, 1),
         1 => (second.saturating_sub(first), 2),
-        2.. => return DueStep::Done(answered.task.purpose),
+        2.. => return DueStep::Done(task.purpose),
     };
-    let task = Task { step: Step::LookUp, recheck: number, ..answered.task.clone() };
+    let task = Task { step: Step::LookUp, recheck: number, ..task.clone() };
     DueStep::Set { task, at: after(at, wait), tries: 1 }
 }
 

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use spillway_proto::{Event, EventKind};
 
 use super::world::{Fate, Temper, World};
-use super::{ended, held};
-use crate::domain::{Purpose, Reason, State};
+use super::{IMPATIENT, ended, held, outage};
+use crate::domain::{Purpose, Reason, SettleAs, State};
 
 const TOTAL: i64 = 500;
 
@@ -21,6 +21,10 @@ enum Act {
     HandBack(u8),
     /// Nothing happens for so many seconds.
     Pass(u32),
+    /// It is said that the provider cannot be reached.
+    Outage,
+    /// A human looks.
+    Settle(SettleAs),
 }
 
 fn fate() -> impl Strategy<Value = Fate> {
@@ -45,7 +49,14 @@ fn act(pass: u32) -> impl Strategy<Value = Act> {
         5 => fate().prop_map(Act::Call),
         5 => any::<u8>().prop_map(Act::HandBack),
         2 => (0..pass).prop_map(Act::Pass),
+        1 => Just(Act::Outage),
     ]
+}
+
+/// The same, and a human has a word in it.
+fn act_with_human() -> impl Strategy<Value = Act> {
+    let settle_as = prop_oneof![Just(SettleAs::Captured), Just(SettleAs::Absent), Just(SettleAs::Refunded)];
+    prop_oneof![8 => act(3_000), 2 => settle_as.prop_map(Act::Settle)]
 }
 
 fn temper() -> impl Strategy<Value = Temper> {
@@ -59,7 +70,10 @@ fn temper() -> impl Strategy<Value = Temper> {
 }
 
 fn live(temper: Temper, lag_s: u64, acts: &[Act]) -> World {
-    let mut world = World::new(temper, Duration::from_secs(lag_s));
+    live_in(World::new(temper, Duration::from_secs(lag_s)), acts)
+}
+
+fn live_in(mut world: World, acts: &[Act]) -> World {
     for act in acts {
         match act {
             Act::Held => world.take(&held(TOTAL, "pm_ok")),
@@ -69,6 +83,8 @@ fn live(temper: Temper, lag_s: u64, acts: &[Act]) -> World {
             }
             Act::HandBack(which) => world.hand_back(usize::from(*which)),
             Act::Pass(seconds) => world.pass(Duration::from_secs((*seconds).into())),
+            Act::Outage => world.take(&outage(world.now)),
+            Act::Settle(settle_as) => world.settle(*settle_as),
         }
         assert!(world.moved(Purpose::Charge).0 <= 1, "charged twice: {:?}", world.payment);
         assert!(world.moved(Purpose::Compensate).0 <= 1, "refunded twice: {:?}", world.payment);
@@ -78,7 +94,10 @@ fn live(temper: Temper, lag_s: u64, acts: &[Act]) -> World {
 }
 
 fn kinds(world: &World) -> Vec<EventKind> {
-    let mut kinds: Vec<EventKind> = world.said.iter().map(Event::kind).collect();
+    let all = world.said.iter().map(Event::kind);
+    // That it waits, and that a human had a word, settles nothing by itself.
+    let aside = [EventKind::PaymentDeferred, EventKind::PaymentSettled];
+    let mut kinds: Vec<EventKind> = all.filter(|kind| !aside.contains(kind)).collect();
     kinds.sort();
     kinds
 }
@@ -120,8 +139,8 @@ fn check_end(world: &World, temper: Temper, acts: &[Act]) {
             Some(Reason::WrongAmount) => assert_eq!(temper, Temper::CapturesMore),
             // Nothing of it is there, and it was looked for three times.
             Some(Reason::Absent) => assert_eq!((charges, is_ended), (0, false)),
-            Some(Reason::Rejected) => assert_eq!(charges, 0),
-            Some(Reason::RefundAbsent | Reason::RefundRejected) => assert_eq!(refunds, 0),
+            Some(Reason::Rejected | Reason::TriesSpent) => assert_eq!(charges, 0),
+            Some(Reason::RefundAbsent | Reason::RefundRejected | Reason::RefundTriesSpent) => assert_eq!(refunds, 0),
             other => panic!("parked for {other:?}"),
         },
         State::Charging | State::Unknown | State::Pending | State::Compensating => {
@@ -150,6 +169,39 @@ proptest! {
     ) {
         let world = live(temper, lag_s, &acts);
         check_end(&world, temper, &acts);
+    }
+
+    #[test]
+    fn who_gives_up_soon_loses_nothing_and_moves_nothing_twice(
+        temper in temper(), lag_s in 0u64..300, acts in prop::collection::vec(act(3_000), 0..40)
+    ) {
+        let world = live_in(World::new(temper, Duration::from_secs(lag_s)).by(IMPATIENT), &acts);
+        check_end(&world, temper, &acts);
+    }
+
+    /// Whenever a human says something, and whatever: what the provider does not bear out is not done.
+    #[test]
+    fn a_humans_word_moves_no_money_twice_and_ends_as_the_provider_has_it(
+        temper in temper(), lag_s in 0u64..300, acts in prop::collection::vec(act_with_human(), 0..40),
+        impatient: bool
+    ) {
+        let world = World::new(temper, Duration::from_secs(lag_s));
+        let world = live_in(if impatient { world.by(IMPATIENT) } else { world }, &acts);
+        let (charged, refunded) = (world.moved(Purpose::Charge).1, world.moved(Purpose::Compensate).1);
+        let said = kinds(&world);
+        let distinct: BTreeSet<EventKind> = said.iter().copied().collect();
+        prop_assert_eq!(distinct.len(), said.len(), "said twice: {:?}", &said);
+        let both = [EventKind::PaymentCaptured, EventKind::PaymentDeclined];
+        prop_assert!(!both.iter().all(|kind| said.contains(kind)), "{:?}", &said);
+        let Some(payment) = &world.payment else { return Ok(()) };
+        match payment.state {
+            State::Captured => prop_assert_eq!((charged, refunded), (TOTAL, 0)),
+            State::Declined | State::Cancelled | State::Refunded => prop_assert_eq!(charged - refunded, 0),
+            State::Parked => {}
+            State::Charging | State::Unknown | State::Pending | State::Compensating => {
+                prop_assert!(false, "still open: {:?}", payment)
+            }
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod lives;
 mod pairs;
+mod settlements;
 mod world;
 
 use std::time::Duration;
@@ -10,8 +11,8 @@ use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Currency, Money, OrderId};
 
 use crate::domain::{
-    Answered, Decision, OrderEnded, Payment, Policy, Purpose, StockHeld, charge_answered, order_ended, refund_answered,
-    stock_held,
+    Answered, Decision, Deferred, OrderEnded, Payment, Policy, Purpose, Retry, StockHeld, charge_answered, deferred,
+    order_ended, refund_answered, settle, stock_held,
 };
 use crate::service::Input;
 
@@ -19,10 +20,19 @@ pub(crate) const POLICY: Policy = Policy {
     key_window: Duration::from_secs(24 * 3600),
     in_flight: Duration::from_secs(600),
     call_timeout: Duration::from_secs(10),
-    retry_base: Duration::from_millis(500),
-    retry_max: Duration::from_secs(60),
-    spread: Duration::from_secs(15),
+    unavailable: FOR_EVER,
+    throttled: FOR_EVER,
+    unknown: FOR_EVER,
+    pending: FOR_EVER,
 };
+
+const FOR_EVER: Retry = Retry { base: Duration::from_millis(500), max: Duration::from_secs(60), tries: 0 };
+
+/// The same, but it gives up soon.
+pub(crate) const IMPATIENT: Policy =
+    Policy { unavailable: SHORT, throttled: SHORT, unknown: SHORT, pending: SHORT, ..POLICY };
+
+const SHORT: Retry = Retry { tries: 3, ..FOR_EVER };
 
 pub(crate) fn order() -> OrderId {
     "0190a000-0000-7000-8000-000000000000".parse().expect("a UUID")
@@ -50,21 +60,30 @@ pub(crate) fn ended() -> Input {
     Input::OrderEnded(OrderEnded { order: order(), shop: "default".to_owned(), traceparent: String::new() })
 }
 
+pub(crate) fn outage(since: Timestamp) -> Input {
+    Input::Deferred(Deferred { order: order(), traceparent: String::new(), since })
+}
+
 pub(crate) fn decide(payment: Option<&Payment>, input: &Input, at: Timestamp) -> Decision {
-    match input {
-        Input::StockHeld(event) => stock_held(payment, event, at, &POLICY),
-        Input::OrderEnded(event) => order_ended(payment, event, at, &POLICY),
-        Input::Answered(answered) => match payment {
-            Some(payment) => decide_answered(payment, answered, at),
-            None => Decision::nothing(),
-        },
-        Input::Unreadable { .. } => Decision::nothing(),
+    decide_by(&POLICY, payment, input, at)
+}
+
+pub(crate) fn decide_by(policy: &Policy, payment: Option<&Payment>, input: &Input, at: Timestamp) -> Decision {
+    match (input, payment) {
+        (Input::StockHeld(event), _) => stock_held(payment, event, at, policy),
+        (Input::OrderEnded(event), _) => order_ended(payment, event, at, policy),
+        (Input::Answered(answered), Some(payment)) => decide_answered(policy, payment, answered, at),
+        (Input::Deferred(event), Some(payment)) => deferred(payment, event),
+        (Input::Settle(word), Some(payment)) => settle(payment, word, at, policy).unwrap_or_default(),
+        (Input::Answered(_) | Input::Deferred(_) | Input::Settle(_), None) | (Input::Unreadable { .. }, _) => {
+            Decision::nothing()
+        }
     }
 }
 
-fn decide_answered(payment: &Payment, answered: &Answered, at: Timestamp) -> Decision {
+fn decide_answered(policy: &Policy, payment: &Payment, answered: &Answered, at: Timestamp) -> Decision {
     match answered.task.purpose {
-        Purpose::Charge => charge_answered(payment, answered, at, &POLICY),
-        Purpose::Compensate => refund_answered(payment, answered, at, &POLICY),
+        Purpose::Charge => charge_answered(payment, answered, at, policy),
+        Purpose::Compensate => refund_answered(payment, answered, at, policy),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spillway_proto::Event;
 use spillway_proto::time::Timestamp;
 
-use super::{POLICY, decide, ended, eur, held, order, seconds};
+use super::{IMPATIENT, POLICY, decide, decide_by, ended, eur, held, order, outage, seconds};
 use crate::domain::{Answered, Decision, DueStep, Key, Outcome, Payment, Purpose, Reason, Receipt, State, Step, Task};
 use crate::service::Input;
 
@@ -29,6 +29,7 @@ fn payment(state: State, reason: Option<Reason>) -> Payment {
         sent: None,
         captured_minor: if is_refund || state == State::Captured { TOTAL } else { 0 },
         refunded_minor: if state == State::Refunded { TOTAL } else { 0 },
+        deferred: None,
         created: seconds(0),
         updated: seconds(0),
     }
@@ -45,14 +46,14 @@ fn is_reachable(payment: &Payment) -> bool {
         State::Cancelled | State::Compensating | State::Refunded => is_over,
         State::Parked => match payment.reason {
             Some(Reason::Absent) => was_sent && !is_over,
-            Some(Reason::Rejected | Reason::WrongAmount | Reason::Several) => true,
+            Some(Reason::Rejected | Reason::WrongAmount | Reason::Several | Reason::TriesSpent) => true,
             Some(_of_the_refund) => is_over,
             None => false,
         },
     }
 }
 
-fn every_payment() -> Vec<Payment> {
+pub(super) fn every_payment() -> Vec<Payment> {
     let mut kinds: Vec<(State, Option<Reason>)> = Vec::new();
     for state in State::ALL {
         match state {
@@ -71,6 +72,12 @@ fn every_payment() -> Vec<Payment> {
         }
     }
     all.retain(is_reachable);
+    let told = all
+        .clone()
+        .into_iter()
+        .filter(|payment| payment.key_until == seconds(90_000))
+        .map(|payment| Payment { deferred: Some(seconds(NOW - 40)), ..payment });
+    all.extend(told);
     let tombstone = Payment { attempt: 0, amount: None, ..payment(State::Cancelled, None) };
     all.push(Payment { ended: Some(seconds(1)), ..tombstone });
     all
@@ -95,7 +102,6 @@ fn every_outcome() -> Vec<Outcome> {
         Outcome::Unknown,
         Outcome::Absent,
         Outcome::Several,
-        Outcome::BreakerOpen { until: seconds(NOW + 20) },
     ]
 }
 
@@ -126,6 +132,7 @@ fn answered(purpose: Purpose, step: Step, outcome: Outcome, tries: i64, recheck:
 
 fn every_input() -> Vec<Input> {
     let mut all = vec![held(TOTAL, "pm_ok"), held(TOTAL + 7, "pm_other"), held(0, "pm_ok"), ended()];
+    all.extend([outage(seconds(NOW - 40)), outage(seconds(NOW - 10))]);
     for purpose in [Purpose::Charge, Purpose::Compensate] {
         for outcome in every_outcome() {
             for (step, rechecks) in [(Step::Send, 0..=0), (Step::LookUp, 0..=2)] {
@@ -152,11 +159,18 @@ fn for_every_pair(law: impl Fn(&Payment, &Input, &Decision, &Payment)) {
     assert!(payments.len() > 150 && inputs.len() > 600, "{} payments, {} inputs", payments.len(), inputs.len());
     for before in &payments {
         for input in &inputs {
-            let decision = decide(Some(before), input, seconds(NOW));
-            let after = decision.payment.clone().unwrap_or_else(|| before.clone());
-            law(before, input, &decision, &after);
+            for decision in std::iter::once(decide(Some(before), input, seconds(NOW))).chain(impatient(before, input)) {
+                let after = decision.payment.clone().unwrap_or_else(|| before.clone());
+                law(before, input, &decision, &after);
+            }
         }
     }
+}
+
+/// Who gives up soon is under the same laws, where it makes a difference.
+fn impatient(before: &Payment, input: &Input) -> Option<Decision> {
+    let is_last_try = matches!(input, Input::Answered(answered) if answered.tries == 3);
+    is_last_try.then(|| decide_by(&IMPATIENT, Some(before), input, seconds(NOW)))
 }
 
 fn is_open(payment: &Payment, purpose: Purpose) -> bool {
@@ -171,7 +185,7 @@ fn is_open(payment: &Payment, purpose: Purpose) -> bool {
 fn told_twice_changes_nothing_and_says_nothing() {
     for_every_pair(|before, input, _, after| {
         let again = decide(Some(after), input, seconds(NOW));
-        assert_eq!(again.say, None, "{before:?} {input:?}");
+        assert_eq!(again.says, [], "{before:?} {input:?}");
         assert_eq!(again.payment.as_ref().unwrap_or(after), after, "{before:?} {input:?}");
     });
     for input in [held(TOTAL, "pm_ok"), held(0, "pm_ok"), ended()] {
@@ -197,7 +211,8 @@ fn money_is_conserved_at_every_step_and_every_move_is_said_once() {
         let captured = after.captured_minor - before.captured_minor;
         let refunded = after.refunded_minor - before.refunded_minor;
         assert!([0, TOTAL].contains(&captured) && [0, TOTAL].contains(&refunded), "{}", context());
-        let said = decision.say.as_ref().map(|say| &say.event);
+        assert!(decision.says.len() <= 1, "{}", context());
+        let said = decision.says.first().map(|say| &say.event);
         match said {
             Some(Event::PaymentCaptured(event)) => {
                 assert_eq!((captured, event.amount.clone()), (TOTAL, Some(eur(TOTAL).to_wire())), "{}", context());
@@ -206,6 +221,7 @@ fn money_is_conserved_at_every_step_and_every_move_is_said_once() {
                 assert_eq!((refunded, event.amount.clone()), (TOTAL, Some(eur(TOTAL).to_wire())), "{}", context());
             }
             Some(Event::PaymentDeclined(_)) => assert_eq!(after.state, State::Declined, "{}", context()),
+            Some(Event::PaymentDeferred(_)) => assert_eq!((captured, refunded), (0, 0), "{}", context()),
             Some(other) => panic!("{other:?}: {}", context()),
             None => {
                 // What was told as declined is given back without being told as captured.
@@ -257,12 +273,12 @@ fn a_finished_payment_absorbs_everything() {
             State::Charging | State::Unknown | State::Pending | State::Parked | State::Compensating => false,
         };
         if absorbs {
-            assert_eq!((&decision.say, after), (&None, before), "{input:?}");
+            assert_eq!((decision.says.as_slice(), after), ([].as_slice(), before), "{input:?}");
         }
         // Money that turns up after a refusal goes back, or waits for a human; nothing else moves it.
         if before.state == State::Declined {
             let ends = [State::Declined, State::Compensating, State::Parked];
-            assert!(ends.contains(&after.state) && decision.say.is_none(), "{input:?}");
+            assert!(ends.contains(&after.state) && decision.says.is_empty(), "{input:?}");
         }
     });
 }
@@ -319,4 +335,22 @@ fn an_answer_for_a_charge_that_is_not_this_payments_changes_nothing() {
         let stranger = Answered { charge_id: task.key().id, task, ..answered.clone() };
         assert_eq!(decide(Some(before), &Input::Answered(stranger), seconds(NOW)), Decision::nothing());
     });
+}
+
+#[test]
+fn an_order_that_waits_says_so_once_for_each_outage_and_nothing_else_changes() {
+    let said = std::cell::Cell::new(0);
+    for_every_pair(|before, input, decision, after| {
+        let Input::Deferred(event) = input else {
+            assert!(!decision.says.iter().any(|say| matches!(say.event, Event::PaymentDeferred(_))), "{input:?}");
+            return;
+        };
+        let waits = is_open(before, Purpose::Charge) && before.ended.is_none();
+        let is_news = waits && before.deferred < Some(event.since);
+        assert_eq!(decision.says.len(), usize::from(is_news), "{before:?} {input:?}");
+        assert_eq!(decision.due, [], "{before:?}");
+        assert_eq!(&Payment { deferred: before.deferred, ..after.clone() }, before);
+        said.set(said.get() + decision.says.len());
+    });
+    assert!(said.get() > 0, "none was told at all");
 }

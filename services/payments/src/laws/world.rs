@@ -6,8 +6,11 @@ use std::time::Duration;
 use spillway_proto::Event;
 use spillway_proto::time::{self, Timestamp};
 
-use super::{POLICY, decide, seconds};
-use crate::domain::{Answered, DueStep, Outcome, Payment, Purpose, Receipt, State, Step, Task};
+use super::{POLICY, decide_by, order, seconds};
+use crate::domain::{
+    Answered, DueStep, Key, Outcome, Payment, Policy, Proof, Purpose, Receipt, Settle, SettleAs, Sight, State, Step,
+    Task,
+};
 use crate::service::Input;
 
 /// What becomes of one call.
@@ -60,6 +63,7 @@ pub struct World {
     pub payment: Option<Payment>,
     pub due: BTreeMap<&'static str, (Task, Timestamp, i64)>,
     pub said: Vec<Event>,
+    policy: Policy,
     temper: Temper,
     /// For how long a lookup does not show what was carried out.
     lag: Duration,
@@ -75,11 +79,17 @@ impl World {
             payment: None,
             due: BTreeMap::new(),
             said: vec![],
+            policy: POLICY,
             temper,
             lag,
             objects: BTreeMap::new(),
             in_hand: vec![],
         }
+    }
+
+    /// By other figures.
+    pub fn by(self, policy: Policy) -> Self {
+        World { policy, ..self }
     }
 
     pub fn state(&self) -> Option<State> {
@@ -92,8 +102,8 @@ impl World {
 
     /// Takes an input into the ledger.
     pub fn take(&mut self, input: &Input) {
-        let decision = decide(self.payment.as_ref(), input, self.now);
-        self.said.extend(decision.say.map(|say| say.event));
+        let decision = decide_by(&self.policy, self.payment.as_ref(), input, self.now);
+        self.said.extend(decision.says.into_iter().map(|say| say.event));
         if decision.payment.is_some() {
             self.payment = decision.payment;
         }
@@ -115,6 +125,11 @@ impl World {
             return false;
         };
         self.now = self.now.max(at);
+        if fate == Fate::BreakerOpen {
+            // Nothing is taken: the row stays as it is.
+            self.pass(Duration::from_secs(30));
+            return true;
+        }
         let (called, step) = (self.now, task.step_at(self.now, POLICY.call_timeout));
         let outcome = match step {
             Step::Send => self.send(&task, fate),
@@ -166,8 +181,7 @@ impl World {
 
     fn send(&mut self, task: &Task, fate: Fate) -> Outcome {
         match fate {
-            Fate::BreakerOpen => Outcome::BreakerOpen { until: later(self.now, Duration::from_secs(30)) },
-            Fate::Unavailable => Outcome::Unavailable,
+            Fate::Unavailable | Fate::BreakerOpen => Outcome::Unavailable,
             Fate::Throttled(after) => Outcome::Throttled { after: Duration::from_secs(after.into()) },
             Fate::RequestLost => Outcome::Unknown,
             Fate::Rejected => Outcome::Rejected { code: "bad".to_owned() },
@@ -210,23 +224,59 @@ impl World {
     fn look_up(&self, task: &Task, fate: Fate) -> Outcome {
         match fate {
             Fate::Answered => {}
-            Fate::BreakerOpen => return Outcome::BreakerOpen { until: later(self.now, Duration::from_secs(30)) },
             Fate::Throttled(after) => return Outcome::Throttled { after: Duration::from_secs(after.into()) },
             Fate::AnswerLost
             | Fate::RequestLost
             | Fate::Late(_)
             | Fate::Unavailable
+            | Fate::BreakerOpen
             | Fate::Rejected
             | Fate::ErrorKept
             | Fate::Killed => return Outcome::Unavailable,
         }
-        let all = self.objects.get(&task.key().text).map_or(&[][..], Vec::as_slice);
+        self.visible(task.purpose, &task.key().text)
+    }
+
+    fn visible(&self, purpose: Purpose, key: &str) -> Outcome {
+        let all = self.objects.get(key).map_or(&[][..], Vec::as_slice);
         let visible: Vec<&Object> = all.iter().filter(|object| later(object.since, self.lag) <= self.now).collect();
         match visible.as_slice() {
             [] => Outcome::Absent,
-            [object] => self.shown(task.purpose, object),
+            [object] => self.shown(purpose, object),
             _several => Outcome::Several,
         }
+    }
+
+    /// A human looks at what the provider shows, and says this of the payment.
+    pub fn settle(&mut self, settle_as: SettleAs) {
+        let Some(payment) = &self.payment else { return };
+        let keys = [Key::charge(payment.order, 1), Key::compensate(payment.order, 1)].map(|key| key.text);
+        let shown = |purpose: Purpose| match self.visible(purpose, &keys[usize::from(purpose == Purpose::Compensate)]) {
+            Outcome::Absent => Sight::Nothing,
+            outcome => {
+                let charge = format!("{:?}", Purpose::Charge);
+                Sight::Shown { outcome, reference: order().to_string(), charge }
+            }
+        };
+        let purpose = if payment.is_parked_refund() { Purpose::Compensate } else { Purpose::Charge };
+        let proof = match settle_as {
+            SettleAs::Captured => Proof::Charge(shown(Purpose::Charge)),
+            SettleAs::Absent => {
+                Proof::ByReference(self.visible(purpose, &keys[usize::from(purpose == Purpose::Compensate)]))
+            }
+            SettleAs::Refunded => Proof::Refund { refund: shown(Purpose::Compensate), charge: shown(Purpose::Charge) },
+        };
+        let word = Settle {
+            order: order(),
+            request_id: uuid::Uuid::nil(),
+            settle_as,
+            provider_reference: format!("{purpose:?}"),
+            reason: "seen".to_owned(),
+            traceparent: String::new(),
+            proof,
+            called: self.now,
+        };
+        self.take(&Input::Settle(word));
     }
 
     fn shown(&self, purpose: Purpose, object: &Object) -> Outcome {

@@ -13,12 +13,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use spillway_shared::config::resolve_secret;
+use spillway_shared::steps;
 
 use super::token::Token;
 use super::wire::{self, Answer};
 use super::{Charge, Provider, Refund};
 use crate::config::ProviderConfig;
-use crate::domain::Outcome;
+use crate::domain::{Outcome, Sight};
 
 /// The longest answer, in bytes.
 const BODY_MAX: usize = 64 * 1024;
@@ -104,6 +105,13 @@ impl HttpProvider {
         }
     }
 
+    async fn find(&self, at: &Uri, name: &str) -> Option<Sight> {
+        let uri = named(at, name)?;
+        let request = Request::builder().method(Method::GET).uri(uri).body(Full::default());
+        let answer = self.exchange(request).await.ok()?;
+        wire::found(&answer, name)
+    }
+
     async fn exchange(&self, request: http::Result<Request<Full<Bytes>>>) -> Result<Answer, NoAnswer> {
         let mut request = request.map_err(|_| NoAnswer::NotSent)?;
         request.headers_mut().insert(ACCEPT, JSON);
@@ -114,6 +122,7 @@ impl HttpProvider {
             tracing::debug!(%error, "no answer from the provider");
             if error.is_connect() { NoAnswer::NotSent } else { NoAnswer::Lost }
         })?;
+        steps::step("payments.http_sent");
         let (head, body) = response.into_parts();
         if head.status == http::StatusCode::UNAUTHORIZED {
             self.token.refused().await;
@@ -143,6 +152,14 @@ impl Provider for HttpProvider {
 
     async fn look_up_refund(&self, reference: &str) -> Outcome {
         self.look_up(&self.refunds, reference).await
+    }
+
+    async fn find_charge(&self, name: &str) -> Option<Sight> {
+        self.find(&self.charges, name).await
+    }
+
+    async fn find_refund(&self, name: &str) -> Option<Sight> {
+        self.find(&self.refunds, name).await
     }
 }
 
@@ -191,6 +208,17 @@ fn with_query(at: &Uri, reference: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
+/// The address of what has this name at the provider; `None` where no address can hold it.
+fn named(at: &Uri, name: &str) -> Option<Uri> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() || !name.bytes().all(is_plain) {
+        return None;
+    }
+    let mut parts = at.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(format!("{}/{name}", at.path())).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,5 +230,15 @@ mod tests {
         assert_eq!(at("https://pay.example/eu/").as_deref(), Some("https://pay.example/eu/v1/charges"));
         assert_eq!(at("ftp://pay.example"), None);
         assert_eq!(at("127.0.0.1:8090"), None);
+    }
+
+    #[test]
+    fn a_name_that_an_operator_gives_stays_within_its_path() {
+        let at =
+            |name| named(&"http://pay.example/v1/charges".parse().expect("a URI"), name).map(|uri| uri.to_string());
+        assert_eq!(at("ch_1").as_deref(), Some("http://pay.example/v1/charges/ch_1"));
+        for wrong in ["", "../refunds/re_1", "ch_1?x", "ch 1", "ch/1", "ch%2f1", "..\n"] {
+            assert_eq!(at(wrong), None, "{wrong}");
+        }
     }
 }

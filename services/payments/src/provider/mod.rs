@@ -7,8 +7,8 @@ mod wire;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::breaker::{Breaker, Verdict};
-use crate::domain::Outcome;
+use crate::breaker::{Permit, Verdict};
+use crate::domain::{Outcome, Sight};
 
 pub use http::{HttpProvider, ProviderError};
 
@@ -52,23 +52,19 @@ pub trait Provider: Send + Sync + 'static {
 
     /// What became of the refund with this reference.
     fn look_up_refund(&self, reference: &str) -> impl Future<Output = Outcome> + Send;
+
+    /// The charge of the provider's own name. `None` where there is no answer that says something of it.
+    fn find_charge(&self, name: &str) -> impl Future<Output = Option<Sight>> + Send;
+
+    /// The refund of the provider's own name. `None` where there is no answer that says something of it.
+    fn find_refund(&self, name: &str) -> impl Future<Output = Option<Sight>> + Send;
 }
 
-/// A call through the breaker did not take place: it is open for about so long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Open(pub Duration);
-
-/// Makes a call through the breaker, within the time that a call may take; beyond it nothing is known of its end.
-///
-/// # Errors
-/// The breaker is open: no call was made.
-pub async fn guarded(
-    breaker: &Breaker,
-    timeout: Duration,
-    call: impl Future<Output = Outcome>,
-) -> Result<Outcome, Open> {
-    let permit = breaker.admit().map_err(Open)?;
+/// Makes a call that the breaker let through, within the time that a call may take; beyond it nothing is known of its
+/// end.
+pub async fn guarded(mut permit: Permit, timeout: Duration, call: impl Future<Output = Outcome>) -> Outcome {
+    permit.begin();
     let outcome = tokio::time::timeout(timeout, call).await.unwrap_or(Outcome::Unknown);
-    permit.judge(if outcome.is_failure() { Verdict::Sick } else { Verdict::Healthy });
-    Ok(outcome)
+    permit.judge(if outcome.is_failure() { Verdict::Sick(outcome.words()) } else { Verdict::Healthy });
+    outcome
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::{Charge, Refund};
-use crate::domain::{Outcome, Receipt};
+use crate::domain::{Outcome, Receipt, Sight};
 
 /// The longest wait that a provider may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
@@ -68,6 +68,9 @@ struct Object<'a> {
     currency: Cow<'a, str>,
     #[serde(borrow, default)]
     decline_code: Option<Cow<'a, str>>,
+    /// Of a refund: what it was taken from.
+    #[serde(borrow, default)]
+    charge_id: Option<Cow<'a, str>>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
@@ -157,6 +160,24 @@ pub(super) fn looked_up(answer: &Answer, reference: &str) -> Outcome {
         ([], Some(first)) if !list.has_more => first.outcome(),
         ([], None) => Outcome::Absent,
         _several => Outcome::Several,
+    }
+}
+
+/// What one charge or refund is, asked for by the provider's name for it.
+pub(super) fn found(answer: &Answer, name: &str) -> Option<Sight> {
+    match answer.status {
+        StatusCode::OK => {
+            let object = serde_json::from_slice::<Object<'_>>(&answer.body).ok()?;
+            (object.id == name && object.reference.len() <= TEXT_MAX && object.currency.len() <= 16).then(|| {
+                Sight::Shown {
+                    outcome: object.outcome(),
+                    reference: object.reference.clone().into_owned(),
+                    charge: object.charge_id.clone().map(Cow::into_owned).unwrap_or_default(),
+                }
+            })
+        }
+        StatusCode::NOT_FOUND if error_code(&answer.body).is_some() => Some(Sight::Nothing),
+        _no_answer => None,
     }
 }
 

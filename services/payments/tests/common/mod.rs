@@ -19,7 +19,10 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use spillway_payments::breaker::Breaker;
 use spillway_payments::domain::{Answered, Payment, State, Task};
-use spillway_payments::{DUE_KINDS, HttpProvider, Input, MIGRATIONS, Payments, PaymentsConfig, Worker};
+use spillway_payments::gate::{Gate, Lane};
+use spillway_payments::{
+    DUE_KINDS, HttpProvider, Input, MIGRATIONS, Payments, PaymentsConfig, Worker, tell_of_outages,
+};
 use spillway_proto::batch::{self, BatchNumber, BatchWriter};
 use spillway_proto::pb::events;
 use spillway_proto::time::{self, Timestamp};
@@ -28,8 +31,9 @@ use spillway_proto::{
     Subject,
 };
 use spillway_sandbox::{Sandbox, SandboxConfig};
-use spillway_shared::ledger::{Batch, Clock, Due, Heard, Ledger, LedgerSpec, Tx};
+use spillway_shared::ledger::{self, Batch, Clock, Due, Heard, Ledger, LedgerSpec, Tx};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -59,8 +63,10 @@ pub fn config() -> PaymentsConfig {
     config.provider.in_flight_s = 2;
     config.breaker.failures = NonZeroU32::new(1_000).expect("not zero");
     config.breaker.open_ms = 50;
-    config.retry.base_ms = 10;
-    config.retry.max_ms = 100;
+    let retry = &mut config.retry;
+    for class in [&mut retry.unavailable, &mut retry.throttled, &mut retry.unknown, &mut retry.pending] {
+        (class.base_ms, class.max_ms) = (10, 100);
+    }
     config
 }
 
@@ -131,6 +137,9 @@ pub struct Rig {
     pub provider: Provider,
     pub ledger: Ledger<Payments>,
     pub breaker: Breaker,
+    pub gate: Gate,
+    /// The operator's bound while a backlog is worked off.
+    pub drain_rate: watch::Sender<Option<f64>>,
     pub clock: MovedClock,
     config: PaymentsConfig,
     stop: CancellationToken,
@@ -159,7 +168,9 @@ impl Rig {
         let ledger = try_open(&config, &folder, &clock).expect("a ledger");
         let breaker = Breaker::new(config.breaker.failures.get(), Duration::from_millis(config.breaker.open_ms));
         let (stop, heard) = (CancellationToken::new(), AtomicI64::new(0));
-        Rig { provider, ledger, breaker, clock, config, stop, hands: vec![], heard, folder }
+        let (drain_rate, rate) = watch::channel((config.drain_rate > 0).then(|| f64::from(config.drain_rate)));
+        let gate = Gate::new(breaker.clone(), rate, Arc::new(clock.clone()), None);
+        Rig { provider, ledger, breaker, gate, drain_rate, clock, config, stop, hands: vec![], heard, folder }
     }
 
     pub fn set_to_work(&mut self) {
@@ -174,7 +185,7 @@ impl Rig {
     fn worker_with(&self, config: &PaymentsConfig) -> Worker<HttpProvider> {
         let provider = HttpProvider::new(&config.provider, 16).expect("a provider");
         let timeout = Duration::from_millis(config.provider.timeout_ms);
-        Worker::new(Arc::new(provider), self.breaker.clone(), timeout, Arc::new(self.clock.clone()))
+        Worker::new(Arc::new(provider), timeout, Arc::new(self.clock.clone()))
     }
 
     /// Every due row, as a worker would take it.
@@ -191,17 +202,22 @@ impl Rig {
 
     pub fn set_to_work_with(&mut self, config: &PaymentsConfig) {
         let worker = self.worker_with(config);
-        for kind in ["charge", "refund"] {
+        for work in [("charge", "payments"), ("refund", "refunds")] {
             let (ledger, worker, stop) = (self.ledger.clone(), worker.clone(), self.stop.clone());
-            let workers = self.config.workers.get();
+            let (workers, lane) = (self.config.workers.get(), self.gate.lane());
             self.hands.push(tokio::spawn(async move {
-                ledger
-                    .work_off(kind, if kind == "charge" { "payments" } else { "refunds" }, workers, stop, move |due| {
-                        worker.clone().work(due)
-                    })
-                    .await;
+                let hand = move |due, permit| worker.clone().work(due, permit);
+                ledger.work_off_through(work, workers, stop, lane, hand).await;
             }));
         }
+        let telling = tell_of_outages(self.ledger.clone(), self.gate.clone(), self.stop.clone());
+        self.hands.push(tokio::spawn(telling));
+    }
+
+    /// Does one piece of work, as a worker would.
+    pub async fn work(&self, due: Due) -> Input {
+        let lane: Lane = self.gate.lane();
+        self.worker().work(due, ledger::Gate::pass(&lane).await).await
     }
 
     /// Takes events in one batch, as a listener would.
@@ -249,12 +265,12 @@ impl Rig {
 
     /// The same folder and the same provider, opened anew.
     pub async fn restart(self) -> Self {
-        let Rig { provider, ledger, breaker, clock, config, stop, hands, heard, folder } = self;
+        let Rig { provider, ledger, breaker, gate, drain_rate, clock, config, stop, hands, heard, folder } = self;
         assert!(hands.is_empty(), "the workers rest first");
         drop(ledger);
         // The writer lets go of the file once it has seen that nobody is left.
         let ledger = wait_for("the file", || async { try_open(&config, &folder, &clock).ok() }).await;
-        Rig { provider, ledger, breaker, clock, config, stop, hands, heard, folder }
+        Rig { provider, ledger, breaker, gate, drain_rate, clock, config, stop, hands, heard, folder }
     }
 
     /// Writes what no build can read into every due row.
