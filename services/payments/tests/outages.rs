@@ -140,8 +140,10 @@ async fn an_open_breaker_calls_nobody_and_lets_one_probe_through() {
 #[tokio::test]
 async fn a_slow_provider_holds_up_no_more_than_the_workers_in_hand() {
     let mut sandbox = sandbox_config();
-    sandbox.slow_ms = 1_000;
-    let rig = Rig::start_with(config(), sandbox).await;
+    sandbox.slow_ms = 6_000;
+    let mut config = config();
+    config.provider.timeout_ms = 10_000;
+    let rig = Rig::start_with(config, sandbox).await;
     let slow: Vec<(OrderId, Event)> = (100..108).map(|n| (order(n), held(TOTAL, "pm_slow"))).collect();
     rig.hear(&slow).await;
     rig.hear(&orders()).await;
