@@ -22,11 +22,13 @@ pub const MIGRATIONS: &[Migration] =
 pub struct Tally {
     /// Panics on this name.
     pub shaky: AtomicBool,
+    /// Names that begin with "bulk" are of a kind that it knows.
+    pub knows_bulk: AtomicBool,
 }
 
 impl Tally {
     pub fn new() -> Self {
-        Tally { shaky: AtomicBool::new(true) }
+        Tally { shaky: AtomicBool::new(true), knows_bulk: AtomicBool::new(true) }
     }
 }
 
@@ -52,6 +54,9 @@ impl Service for Tally {
 
     fn hear(&self, kind: EventKind, event: &Envelope) -> Result<Option<Add>, Unreadable> {
         let Subject::Sku(name) = &event.subject else { return Ok(None) };
+        if name.starts_with("bulk") && !self.knows_bulk.load(Ordering::Relaxed) {
+            return Err(Unreadable::Newer("bulk".to_owned()));
+        }
         match Event::decode(kind, event.payload.clone()).map_err(|e| Unreadable::Undecodable(e.to_string()))? {
             Event::StockAdjusted(adjusted) => Ok(Some(Add::new(name, adjusted.delta))),
             _ => Ok(None),
