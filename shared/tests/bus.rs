@@ -249,3 +249,50 @@ async fn calls_are_answered_refused_and_dropped_when_too_late() {
     let answer = tokio::time::timeout(Duration::from_millis(300), bus.client().request(subject, late)).await;
     assert!(answer.is_err(), "an expired call was answered: {:?}", HeadsResponse::default().encode_to_vec());
 }
+
+/// (state, count) of every dead letter.
+async fn letters(ledger: &Ledger<Tally>) -> Vec<(String, i64)> {
+    let read = ledger.query(|tx| {
+        tx.read("select state, count from dead_letter order by number", &[], |row| Ok((row.text(0)?, row.int(1)?)))
+    });
+    read.await.expect("answers")
+}
+
+#[tokio::test]
+async fn a_message_that_is_damaged_in_the_stream_is_taken_from_the_outbox_and_one_that_is_damaged_there_too_is_dead() {
+    let server = TestServer::start().await;
+    let inventory = start(&server, Source::Inventory, folder()).await;
+    add(&inventory.ledger, 4).await;
+    let js = jetstream::new(async_nats::connect(server.client_url()).await.expect("connects"));
+    let stream = until_messages(&js, "spillway-inventory", 4).await;
+    // The last number is damaged in the stream alone, the third in the outbox as well. Nothing follows that would show
+    // the gap.
+    for sequence in [3, 4] {
+        let message = stream.get_raw_message(sequence).await.expect("there");
+        stream.delete_message(sequence).await.expect("deleted");
+        let mut headers = message.headers.clone();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, format!("damaged-{sequence}"));
+        let garbage = Bytes::from_static(b"\x0a\x7fshort");
+        let told = js.publish_with_headers(message.subject.clone(), headers, garbage).await.expect("sent");
+        told.await.expect("stored");
+    }
+    let file = rusqlite::Connection::open(inventory._folder.path().join("inventory.db")).expect("opens");
+    file.execute("update outbox set body = x'0a7f00' where number = 3", []).expect("damaged");
+    let payments = start(&server, Source::Payments, folder()).await;
+    payments.until_total("tea", 1 + 2 + 4).await;
+    let settled = async {
+        let mut inbox = payments.ledger.inbox();
+        loop {
+            let letters = letters(&payments.ledger).await;
+            if letters.len() == 2 && letters[0].1 == 2 && letters[1].0 == "RESOLVED" {
+                return letters;
+            }
+            inbox.changed().await.expect("open");
+        }
+    };
+    let letters = tokio::time::timeout(Duration::from_secs(20), settled).await.expect("both are settled");
+    assert_eq!(letters, [("DEAD".to_owned(), 2), ("RESOLVED".to_owned(), 1)]);
+    let inbox = payments.ledger.inbox().borrow().clone();
+    let marks: Vec<i64> = inbox.lines().map(|(_, mark)| mark.number).collect();
+    assert_eq!(marks, [4]);
+}

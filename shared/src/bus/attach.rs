@@ -1,8 +1,10 @@
 //! A ledger on the bus: it is relayed, it listens, it tells and is told, it asks and is asked.
 
+use std::sync::Arc;
+
 use spillway_proto::ledgers::{self, StreamSpec};
 use spillway_proto::{Ledger as Source, Partition};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::calls::{self, Routes};
 use super::connection::Bus;
@@ -117,10 +119,13 @@ fn listen<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, source: Source
     let name = ledger.identity().id.name();
     let (state, needed) = watch::channel(Err("not listening yet".to_owned()));
     let stream = ledgers::stream(source, partition).into();
-    let listener = Listener { ledger: ledger.clone(), bus: bus.clone(), source, partition, stream, state };
+    let unread = Arc::new(Notify::new());
+    let told = unread.clone();
+    let listener =
+        Listener { ledger: ledger.clone(), bus: bus.clone(), source, partition, stream, unread: told, state };
     let stop = life.stop(Stage::Work);
     life.steady(Stage::Work, format!("{name} hears {source} {partition}"), listener.run(stop.clone()));
-    let gaps = Gaps::new(ledger.clone(), bus.clone(), source, partition);
+    let gaps = Gaps::new(ledger.clone(), bus.clone(), source, partition, unread);
     life.steady(Stage::Work, format!("{name} gaps of {source} {partition}"), gaps.run(stop));
     (format!("{name} hears {source} {partition}"), needed)
 }

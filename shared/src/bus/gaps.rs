@@ -1,6 +1,7 @@
 //! What was not heard is asked for: the numbers show it, the listener asks, the outbox answers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,6 +9,7 @@ use prost::Message as _;
 use spillway_proto::batch::BatchNumber;
 use spillway_proto::pb::internal::{AskRequest, AskResponse, Head, HeadsRequest, HeadsResponse};
 use spillway_proto::{Incarnation, Ledger as Source, Partition, ledgers};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,8 @@ pub(super) struct Gaps<S: Service> {
     pub bus: Bus,
     pub source: Source,
     pub partition: Partition,
+    /// A message came that could not be read: whether its number is one, its source's head tells.
+    pub unread: Arc<Notify>,
     /// The heads that the source has told.
     heads: HashMap<Incarnation, i64>,
     /// The first missing number of a line, and since when it is.
@@ -34,8 +38,8 @@ pub(super) struct Gaps<S: Service> {
 }
 
 impl<S: Service> Gaps<S> {
-    pub fn new(ledger: Ledger<S>, bus: Bus, source: Source, partition: Partition) -> Self {
-        Gaps { ledger, bus, source, partition, heads: HashMap::new(), open: HashMap::new() }
+    pub fn new(ledger: Ledger<S>, bus: Bus, source: Source, partition: Partition, unread: Arc<Notify>) -> Self {
+        Gaps { ledger, bus, source, partition, unread, heads: HashMap::new(), open: HashMap::new() }
     }
 
     pub async fn run(mut self, stop: CancellationToken) {
@@ -44,6 +48,7 @@ impl<S: Service> Gaps<S> {
         let mut inbox = self.ledger.inbox();
         let mut connected = self.bus.connected();
         connected.mark_changed();
+        let unread = self.unread.clone();
         loop {
             self.look();
             let gap_open = !self.open.is_empty();
@@ -55,6 +60,7 @@ impl<S: Service> Gaps<S> {
                     if changed.is_err() { return }
                     if *connected.borrow_and_update() { self.ask_heads().await }
                 }
+                () = unread.notified() => self.ask_heads().await,
                 () = tokio::time::sleep(LOOK), if gap_open => self.ask_overdue().await,
                 () = stop.cancelled() => return,
             }

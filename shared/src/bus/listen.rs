@@ -7,13 +7,14 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use futures::{FutureExt, StreamExt};
+use spillway_proto::batch::BatchNumber;
 use spillway_proto::{Ledger as Source, Partition, ledgers};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Bus;
 use super::relay::read_headers;
-use crate::ledger::{Batch, Came, IncidentKind, Ledger, Origin, Service};
+use crate::ledger::{Batch, Came, IncidentKind, Ledger, Line, Origin, Service};
 use crate::steps::step_about;
 
 /// Messages that go into one commit from one stream.
@@ -47,6 +48,8 @@ pub(super) struct Listener<S: Service> {
     pub partition: Partition,
     /// Its name.
     pub stream: Arc<str>,
+    /// Told when a message could not be read, so that its number is asked for.
+    pub unread: Arc<Notify>,
     /// Whether its consumer is there, for readiness.
     pub state: watch::Sender<Result<(), String>>,
 }
@@ -192,7 +195,10 @@ impl<S: Service> Listener<S> {
         }
         loop {
             match self.ledger.take(&came).await {
-                Ok(()) => return true,
+                Ok(()) => {
+                    self.tell_unread(&came);
+                    return true;
+                }
                 Err(error) => {
                     tracing::warn!(ledger = %self.ledger.identity().id, source = %self.source, %error,
                         "what was heard was not taken, trying again");
@@ -202,6 +208,17 @@ impl<S: Service> Listener<S> {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = stop.cancelled() => return false,
             }
+        }
+    }
+
+    /// A number that is still not heard belongs to a message that could not be read.
+    fn tell_unread(&self, came: &[Came]) {
+        let inbox = self.ledger.inbox().borrow().clone();
+        let is_unread = |number: &BatchNumber| {
+            inbox.mark(&Line::of(self.source, number)).is_none_or(|mark| !mark.has(number.number))
+        };
+        if came.iter().any(|came| came.batch.number.as_ref().is_some_and(is_unread)) {
+            self.unread.notify_one();
         }
     }
 
