@@ -4,6 +4,7 @@ mod calls;
 mod check;
 mod dlq;
 mod drill;
+mod flow;
 mod system;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use calls::{
 pub use check::CheckArgs;
 pub use dlq::{DiscardArgs, DlqListArgs, DlqVerb, LetterCause, LetterState, RedriveArgs};
 pub use drill::DrillArgs;
+pub use flow::{ActArgs, FlowArgs, FlowName, FlowVerb, LeverArgs};
 pub use system::{BenchArgs, DoctorArgs, Follow, LoadArgs, Role, RunArgs, UpArgs};
 
 use crate::exit::{Exit, Failure};
@@ -110,6 +112,12 @@ pub enum Verb {
     /// See and settle messages that could not be taken
     #[command(subcommand)]
     Dlq(DlqVerb),
+    /// Show how work flows through every ledger, and change settings while it does
+    Flow(FlowArgs),
+    /// Hold work up: nothing new is begun, nothing is lost
+    Pause(LeverArgs),
+    /// Let work go on
+    Resume(LeverArgs),
     /// Print and check the configuration
     #[command(subcommand)]
     Config(ConfigVerb),

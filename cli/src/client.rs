@@ -8,6 +8,7 @@ use std::time::Duration;
 use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
 use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
 use spillway_proto::pb::ops::dead_letter_service_client::DeadLetterServiceClient;
+use spillway_proto::pb::ops::flow_service_client::FlowServiceClient;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
@@ -78,6 +79,10 @@ impl Remote {
 
     pub fn dead_letters(&self) -> DeadLetterServiceClient<Channel> {
         DeadLetterServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub fn flow(&self) -> FlowServiceClient<Channel> {
+        FlowServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// One call, tried again where that may help and is allowed. Only for calls that are idempotent: reads, and

@@ -13,6 +13,7 @@ pub mod dlq;
 pub mod doctor;
 pub mod drill;
 pub mod exit;
+pub mod flow;
 pub mod http;
 pub mod load;
 pub mod logs;
@@ -82,6 +83,9 @@ async fn dispatch(verb: Verb, ctx: &Context) -> Result<(), Failure> {
         Verb::Audit(verb) => audit::run(verb, ctx).await,
         Verb::Check(args) => check::verb(args, ctx).await,
         Verb::Dlq(verb) => dlq::run(verb, ctx).await,
+        Verb::Flow(args) => flow::run(args, ctx).await,
+        Verb::Pause(args) => flow::pause(args, ctx).await,
+        Verb::Resume(args) => flow::resume(args, ctx).await,
         Verb::Config(verb) => config_verbs::run(&verb, ctx),
         Verb::Load(args) => load::run(args, ctx).await,
         Verb::Bench(args) => bench::run(args, ctx).await,

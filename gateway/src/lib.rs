@@ -22,6 +22,7 @@ mod config;
 mod dead_letters;
 mod evidence;
 mod fingerprint;
+mod flow;
 pub mod intake;
 mod inventory;
 mod orders;

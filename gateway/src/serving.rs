@@ -7,6 +7,7 @@ use std::time::Duration;
 use spillway_proto::pb::inventory::inventory_service_server::InventoryServiceServer;
 use spillway_proto::pb::ops::audit_service_server::AuditServiceServer;
 use spillway_proto::pb::ops::dead_letter_service_server::DeadLetterServiceServer;
+use spillway_proto::pb::ops::flow_service_server::FlowServiceServer;
 use spillway_proto::pb::orders::order_service_server::OrderServiceServer;
 use spillway_proto::{DEFAULT_SHOP, DESCRIPTOR_SET, Ledger as Source, LedgerId, Partition};
 use spillway_shared::admin::{Check, Readiness};
@@ -25,6 +26,7 @@ use crate::audit::Audit;
 use crate::budget::{Budget, Meter};
 use crate::config::GatewayConfig;
 use crate::dead_letters::DeadLetters;
+use crate::flow::{Flow, IntakeDoor};
 use crate::intake::{Intake, MIGRATIONS};
 use crate::inventory::Inventory;
 use crate::orders::Orders;
@@ -82,7 +84,8 @@ pub async fn run(config: GatewayConfig, place: &Place) -> Result<GatewayHandle, 
     };
     let clients = clients(&config, place, reading, Admitting { shop, budget, admission });
     open(&place.life, "gateway grpc", clients, grpc, &ledger)?;
-    open(&place.life, "gateway ops", operators(&config, place), ops, &ledger)?;
+    let flow = Flow { bus: place.bus.clone(), intake: ledger.clone(), partitions: place.partitions };
+    open(&place.life, "gateway ops", operators(&config, place, flow), ops, &ledger)?;
     tracing::info!(grpc = %handle.grpc_addr, ops = %handle.ops_addr, "gateway listens");
     Ok(handle)
 }
@@ -106,7 +109,8 @@ fn clients(config: &GatewayConfig, place: &Place, reading: Reading, admitting: A
     let builder = GrpcServer::builder(config.grpc.limits.clone()).gate(admission.clone()).named(name);
     let inventory = Inventory { bus: place.bus.clone(), call_timeout: reading.call_timeout };
     let watches = Watches::new(config.watch.clone(), hints, builder.draining());
-    let orders = Orders { reading, budget, admission, watches, shop };
+    let door = IntakeDoor { pauses: reading.intake.pauses() };
+    let orders = Orders { reading, budget, door, admission, watches, shop };
     let orders = OrderServiceServer::new(orders)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
@@ -119,7 +123,7 @@ fn clients(config: &GatewayConfig, place: &Place, reading: Reading, admitting: A
 }
 
 /// What operators call.
-fn operators(config: &GatewayConfig, place: &Place) -> GrpcServerBuilder {
+fn operators(config: &GatewayConfig, place: &Place, flow: Flow) -> GrpcServerBuilder {
     let name = Name { role: "gateway", listener: "ops" };
     let builder = GrpcServer::builder(config.ops.limits.clone()).named(name);
     let audit = Audit { bus: place.bus.clone(), partitions: place.partitions, draining: builder.draining() };
@@ -137,7 +141,11 @@ fn operators(config: &GatewayConfig, place: &Place) -> GrpcServerBuilder {
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
-    builder.add_service(audit).add_service(dead_letters).descriptors(DESCRIPTOR_SET)
+    let flow = FlowServiceServer::new(flow)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
+    builder.add_service(audit).add_service(dead_letters).add_service(flow).descriptors(DESCRIPTOR_SET)
 }
 
 /// Serves on a listener until doors are closed; health follows the ledger.

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod bus;
 pub mod config;
 pub mod evidence;
+pub mod flow;
 pub mod grpc;
 pub mod ledger;
 pub mod lifecycle;

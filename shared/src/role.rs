@@ -11,11 +11,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Check, Readiness};
 use crate::bus::{self, Bus, Routes};
+use crate::flow;
 use crate::ledger::{Clock, Ledger, LedgerSpec, Limits, Migration, Numbering, OpenError, Service};
 use crate::lifecycle::{Life, Stage};
 
 /// The setting that changes what is logged, in every role.
 pub const LOG_LEVEL: &str = "log.level";
+
+/// Whether text is a level of the log.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_log_level(text: &str) -> Result<(), String> {
+    tracing_subscriber::EnvFilter::try_new(text).map(|_| ()).map_err(|error| error.to_string())
+}
 
 /// Puts a level of the log in force for this process; `None` is the configured one.
 pub type LogLevel = Arc<dyn Fn(Option<&str>) + Send + Sync>;
@@ -85,9 +94,13 @@ impl Place {
             let ledger = answering.clone();
             async move { ledger.is_ready().await.map_err(|e| e.to_string()) }
         }));
+        let routes = routes.and(flow::routes(ledger, &self.bus));
         for (_, state) in bus::attach(&self.life, &self.bus, ledger, routes) {
             self.check(Check::watched("consumer", state));
         }
+        let stop = self.life.stop(Stage::Tell);
+        let gauges = flow::keep(ledger.clone(), self.bus.clone(), ledger.due_kinds(), stop);
+        self.life.steady(Stage::Tell, format!("{} gauges", ledger.identity().id), gauges);
         if let Some(level) = self.log_level.clone() {
             let follow = follow_log_level(ledger.settings(), level, self.life.stop(Stage::Tell));
             self.life.steady(Stage::Tell, format!("{} log level", ledger.identity().id), follow);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Add, Tally, open, total};
 use spillway_proto::{Event, Partition, batch};
-use spillway_shared::ledger::{Act, Acted, Due, IncidentKind, Ledger};
+use spillway_shared::ledger::{Act, Acted, Due, IncidentKind, Ledger, incidents_told, settings_told};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -79,7 +79,7 @@ async fn a_setting_is_kept_and_an_empty_value_goes_back() {
     closed(ledger).await;
     let ledger = open(folder.path());
     assert_eq!(ledger.settings().borrow().get("speed").map(String::as_str), Some("7"));
-    let told = ledger.settings_told().await.expect("answers");
+    let told = ledger.query(settings_told).await.expect("answers");
     assert_eq!((told[0].name.as_str(), told[0].reason.as_str()), ("speed", "slow"));
     assert_eq!(ledger.set("speed", "", act(3, "enough")).await, Ok(Acted::Done));
     assert_eq!(ledger.set("speed", "", act(4, "enough")).await, Ok(Acted::Already));
@@ -140,7 +140,7 @@ async fn what_befell_a_ledger_is_counted_and_kept() {
     ledger.flush().await.expect("nothing is written twice");
     closed(ledger).await;
     let ledger = open(folder.path());
-    let told = ledger.incidents().await.expect("answers");
+    let told = ledger.query(incidents_told).await.expect("answers");
     let told: Vec<_> = told.iter().map(|i| (i.kind.as_str(), i.source.as_str(), i.count)).collect();
     assert_eq!(told, [("asked_for", "inventory", 7), ("reconnected", "nats", 1)]);
 }

@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 
 use crate::admission::Admission;
 use crate::budget::Budget;
+use crate::flow::IntakeDoor;
 use crate::reading::Reading;
 use crate::watch::Watches;
 use crate::{answer, caller, validate};
@@ -28,6 +29,7 @@ use crate::{answer, caller, validate};
 pub struct Orders {
     pub reading: Reading,
     pub budget: Arc<Budget>,
+    pub door: IntakeDoor,
     pub admission: Arc<Admission>,
     pub watches: Watches,
     /// Shared by everything that is accepted for it.

@@ -34,9 +34,9 @@ impl Orders {
         let accept = Accept::new(placement, &self.shop, traceparent, at, self.reading.partitions, random);
         let (order_id, event) = (accept.order_id(), accept.event());
         step("gateway.before_tx");
-        let answer = match self.budget.admit() {
+        let answer = match self.door.admit().and_then(|()| self.budget.admit()) {
             Ok(()) => intake.try_command(accept.waiting(self.admission.wait())).await.map_err(refusal::not_taken)?,
-            Err(full) => self.known(accept).await?.ok_or(full)?,
+            Err(closed) => self.known(accept).await?.ok_or(closed)?,
         };
         step("gateway.after_commit");
         match answer {

@@ -4,6 +4,7 @@
 //! The rules themselves are the comments of the contract (`proto/api`).
 
 mod amount;
+pub mod flow;
 mod id;
 mod lines;
 mod order;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use spillway_proto::pb::internal::{self, Call, Refusal};
+use spillway_proto::pb::ops;
 use spillway_proto::pb::orders as api;
 use spillway_proto::time;
 use spillway_proto::{Ledger as Source, OrderId};
@@ -78,6 +79,16 @@ pub async fn list(ledger: Ledger<Orders>, call: Call) -> Result<Bytes, Refusal> 
     });
     let answer = answer.await.map_err(|error| refusal::not_read(Source::Orders, &error))?;
     Ok(answer.encode_to_vec().into())
+}
+
+/// `oldest_waiting`: an `OldestWaitingRequest` is answered with an `OldestWaitingResponse`.
+pub async fn oldest_waiting(ledger: Ledger<Orders>, call: Call) -> Result<Bytes, Refusal> {
+    let found = ledger.query(move |tx| store::oldest_waiting(tx, &call.shop)).await;
+    let order = found.map_err(|error| refusal::not_read(Source::Orders, &error))?.map(|(order_id, create_us)| {
+        let create_time = Some(time::to_wire(time::from_micros(create_us)));
+        ops::WaitingOrder { order_id: order_id.to_string(), create_time }
+    });
+    Ok(internal::OldestWaitingResponse { order }.encode_to_vec().into())
 }
 
 fn page_filter(shop: String, request: &internal::OrdersPageRequest) -> Result<PageFilter, Refusal> {

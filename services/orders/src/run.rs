@@ -29,8 +29,10 @@ pub async fn run(config: OrdersConfig, place: Place) -> Result<(), StartError> {
 /// What orders answers.
 fn routes(ledger: &Ledger<Orders>) -> Routes {
     let (of_history, of_list, of_explain) = (ledger.clone(), ledger.clone(), ledger.clone());
+    let of_waiting = ledger.clone();
     Routes::new()
         .on("history", move |call| queries::history(of_history.clone(), call))
+        .on("oldest_waiting", move |call| queries::oldest_waiting(of_waiting.clone(), call))
         .on("list", move |call| queries::list(of_list.clone(), call))
         .on("explain", move |call| explain::explain(of_explain.clone(), call))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spillway_proto::Partition;
@@ -281,6 +281,16 @@ impl<S: Service> Ledger<S> {
     /// What operators have set, by name, as it changes. What is not there goes by the configuration.
     pub fn settings(&self) -> watch::Receiver<Arc<BTreeMap<String, String>>> {
         self.shared.settings.subscribe()
+    }
+
+    /// The folder of its file.
+    pub fn folder(&self) -> &Path {
+        &self.shared.folder
+    }
+
+    /// The kinds of due work that were named when the ledger was opened.
+    pub fn due_kinds(&self) -> Vec<&'static str> {
+        self.shared.feeds.iter().map(|feed| feed.kind()).collect()
     }
 
     /// The due rows of a kind that was named when the ledger was opened.

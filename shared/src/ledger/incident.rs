@@ -8,7 +8,7 @@ use spillway_proto::Partition;
 use spillway_proto::time::{self, Timestamp};
 use tokio::sync::Notify;
 
-use super::error::{ReadError, StoreError};
+use super::error::StoreError;
 use super::handle::Ledger;
 use super::service::Service;
 use super::tx::{Tx, Value};
@@ -150,18 +150,13 @@ impl<S: Service> Ledger<S> {
     pub async fn noted(&self) {
         self.shared.incidents.noted.notified().await;
     }
-
-    /// All incidents that are written down.
-    ///
-    /// # Errors
-    /// Where the ledger cannot be read.
-    pub async fn incidents(&self) -> Result<Vec<Incident>, ReadError> {
-        self.query(told).await
-    }
 }
 
-/// All that are written down, newest first.
-pub(super) fn told(tx: &Tx<'_>) -> Result<Vec<Incident>, StoreError> {
+/// All incidents that are written down, newest first.
+///
+/// # Errors
+/// Where the database cannot answer.
+pub fn told(tx: &Tx<'_>) -> Result<Vec<Incident>, StoreError> {
     tx.read(
         "select kind, source, partition, first_us, last_us, count from incident order by last_us desc, kind",
         &[],

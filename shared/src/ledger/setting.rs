@@ -8,7 +8,7 @@ use spillway_proto::pb::events::FlowSettingChanged;
 use spillway_proto::time::{self, Timestamp};
 
 use super::act::{self, Act, Acted, InForce};
-use super::error::{NotTaken, ReadError, StoreError};
+use super::error::{NotTaken, StoreError};
 use super::handle::Ledger;
 use super::says::Says;
 use super::service::Service;
@@ -34,14 +34,6 @@ impl<S: Service> Ledger<S> {
     pub async fn set(&self, name: &str, value: &str, act: Act) -> Result<Acted, NotTaken> {
         let (id, name, value) = (self.identity().id, name.to_owned(), value.to_owned());
         self.act(move |tx, says, at| set(tx, says, at, id, &name, &value, &act)).await
-    }
-
-    /// Every setting, by name, with its why.
-    ///
-    /// # Errors
-    /// Where the ledger cannot be read.
-    pub async fn settings_told(&self) -> Result<Vec<Setting>, ReadError> {
-        self.query(told).await
     }
 }
 
@@ -87,7 +79,11 @@ pub(super) fn load(tx: &Tx<'_>) -> Result<BTreeMap<String, String>, StoreError> 
     Ok(told(tx)?.into_iter().map(|setting| (setting.name, setting.value)).collect())
 }
 
-fn told(tx: &Tx<'_>) -> Result<Vec<Setting>, StoreError> {
+/// Every setting, by name, with its why.
+///
+/// # Errors
+/// Where the database cannot answer.
+pub fn told(tx: &Tx<'_>) -> Result<Vec<Setting>, StoreError> {
     tx.read("select name, value, reason, set_by, since_us from setting order by name", &[], |row| {
         Ok(Setting {
             name: row.text(0)?,

@@ -127,3 +127,18 @@ pub(crate) fn page_query(filter: &PageFilter) -> (String, Vec<Value<'_>>) {
     sql += &format!(" order by order_id desc limit ${}", values.len() + 1);
     (sql, values)
 }
+
+/// The order that has waited longest, and when it was accepted in Unix microseconds. Ids go by time.
+pub fn oldest_waiting(tx: &Tx<'_>, shop: &str) -> Result<Option<(OrderId, i64)>, StoreError> {
+    let found = tx.read(
+        // The second condition is what the index by state serves.
+        "select order_id, create_us from orders where shop = $1 and state = 'PENDING' and state <> 'CONFIRMED'
+         order by order_id limit 1",
+        &[Value::Text(shop)],
+        |row| {
+            let order_id = OrderId::from_bytes(&row.blob(0)?).ok_or_else(|| row.nonsense("order_id"))?;
+            Ok((order_id, row.int(1)?))
+        },
+    )?;
+    Ok(found.into_iter().next())
+}
