@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Role, UpArgs};
@@ -20,8 +21,15 @@ use crate::system::{self, Instruments, Running, nats, signals::Signals};
 /// How long everything may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of the time that stopping may take, what provider and nats-server have for themselves after the roles: this share,
+/// and no more than so many seconds.
+const LAST_SHARE: f64 = 0.2;
+const LAST_AT_MOST: Duration = Duration::from_secs(5);
+
 /// Everything that `up` started.
 struct System {
+    /// How long stopping may take, all together.
+    drain: Duration,
     roles: Vec<Running>,
     provider: Option<Running>,
     nats: Option<(JoinHandle<()>, CancellationToken)>,
@@ -39,7 +47,8 @@ pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let ephemeral = ephemeral(&args, &mut config)?;
     let is_new = !system::ledgers(&config.data).join("gateway.db").exists();
-    let mut up = System { roles: Vec::new(), provider: None, nats: None };
+    let drain = Duration::from_secs(config.drain_timeout_s);
+    let mut up = System { drain, roles: Vec::new(), provider: None, nats: None };
     let started = tokio::select! {
         started = start(&args, &mut config, &instruments, &mut up) => started,
         signal = signals.next() => Err(Failure::failed(format!("{signal} before everything was ready"))),
@@ -65,7 +74,8 @@ pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
     if outcome.is_ok() && ephemeral.is_none() {
         banner::print_end(ctx, system::count_open_orders(&system::ledgers(&config.data), config.partitions))?;
     }
-    outcome.and(ended)
+    // Why a role ended says more than that one did.
+    ended.and(outcome)
 }
 
 /// A folder that goes away with the process, where one is wanted.
@@ -109,6 +119,7 @@ async fn start(
     place.provider.clone_from(&config.payments.provider.url);
     for role in [Role::Audit, Role::Notifications, Role::Orders, Role::Payments, Role::Inventory, Role::Gateway] {
         let running = system::start(role, config, instruments).await?;
+        running.life.set_drain_deadline(up.drain - last(up.drain));
         place.admin.insert(role.name(), running.addresses["admin"].clone());
         if role == Role::Gateway {
             place.grpc.clone_from(&running.addresses["grpc"]);
@@ -120,6 +131,10 @@ async fn start(
         role.until_ready(PATIENCE).await?;
     }
     Ok(place)
+}
+
+fn last(drain: Duration) -> Duration {
+    drain.mul_f64(LAST_SHARE).min(LAST_AT_MOST)
 }
 
 fn make_folder(data: &Path) -> Result<(), Failure> {
@@ -139,9 +154,10 @@ async fn until_end(up: &System, signals: &mut Signals) -> Result<(), Failure> {
 }
 
 impl System {
-    /// Drains all roles at once, then the provider, then nats-server.
+    /// Drains all roles at once, then the provider, then nats-server, within the one deadline.
     async fn stop(self) -> Result<(), Failure> {
         let mut problems = Vec::new();
+        let deadline = tokio::time::Instant::now() + self.drain;
         self.roles.iter().for_each(|role| role.life.shut_down());
         let finished = futures::future::join_all(self.roles.iter().map(Running::finish)).await;
         for (role, (drained, ended)) in self.roles.iter().zip(finished) {
@@ -153,12 +169,18 @@ impl System {
         drop(self.roles);
         if let Some(provider) = &self.provider {
             provider.life.shut_down();
-            let (_, ended) = provider.finish().await;
-            problems.extend(ended.err().map(|failed| failed.to_string()));
+            match timeout_at(deadline, provider.finish()).await {
+                Ok((_, ended)) => problems.extend(ended.err().map(|failed| failed.to_string())),
+                Err(_elapsed) => eprintln!("provider: the drain deadline passed"),
+            }
         }
         if let Some((server, stop)) = self.nats {
             stop.cancel();
-            problems.extend(server.await.err().map(|error| error.to_string()));
+            match timeout_at(deadline, server).await {
+                Ok(ended) => problems.extend(ended.err().map(|error| error.to_string())),
+                // It goes with this process; killed, it loses nothing that it has acknowledged.
+                Err(_elapsed) => eprintln!("nats-server: the drain deadline passed"),
+            }
         }
         if problems.is_empty() { Ok(()) } else { Err(Failure::failed(problems.join("; "))) }
     }

@@ -36,6 +36,10 @@ use crate::watch::{Hints, Watches};
 /// How often health asks whether the ledger answers.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
+/// Of the time that stopping may take, what open connections have to end: less than the share of the doors, so that they
+/// are cut in order.
+const CONNECTIONS_SHARE: f64 = 0.4;
+
 /// A running gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewayHandle {
@@ -158,7 +162,7 @@ fn open(
 ) -> Result<(), StartError> {
     let health = builder.health();
     let server = builder.build(listener).map_err(other)?;
-    let (stop, drain) = (life.stop(Stage::Doors), life.drain_deadline() / 2);
+    let (stop, drain) = (life.stop(Stage::Doors), life.drain_deadline().mul_f64(CONNECTIONS_SHARE));
     life.steady(Stage::Doors, name, async move {
         server.run(stop.cancelled_owned(), drain).await;
     });

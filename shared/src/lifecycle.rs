@@ -53,7 +53,7 @@ pub struct Life {
 
 struct Inner {
     role: String,
-    deadline: Duration,
+    deadline: Mutex<Duration>,
     shut_down: CancellationToken,
     stages: [(CancellationToken, TaskTracker); 3],
     running: Mutex<BTreeMap<String, usize>>,
@@ -66,7 +66,7 @@ impl Life {
         Life {
             inner: Arc::new(Inner {
                 role: role.into(),
-                deadline,
+                deadline: Mutex::new(deadline),
                 shut_down: CancellationToken::new(),
                 stages: Default::default(),
                 running: Mutex::default(),
@@ -91,7 +91,12 @@ impl Life {
 
     /// How long the whole drain may take.
     pub fn drain_deadline(&self) -> Duration {
-        self.inner.deadline
+        *self.inner.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For whoever stops several after each other within one deadline. No later than the drain begins.
+    pub fn set_drain_deadline(&self, deadline: Duration) {
+        *self.inner.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }
 
     /// Runs a task of a stage. One that fails or panics ends the role.
@@ -159,7 +164,7 @@ impl Life {
             let (stop, tracker) = self.stage(stage);
             stop.cancel();
             tracker.close();
-            let until = began + self.inner.deadline.mul_f64(share);
+            let until = began + self.drain_deadline().mul_f64(share);
             if tokio::time::timeout_at(until, tracker.wait()).await.is_err() {
                 tracing::warn!(role = %self.inner.role, ?stage, left = ?self.running(), "not finished in time, going on");
             }

@@ -125,7 +125,8 @@ impl Pulse {
 
     fn regulate(&mut self, now: Instant, passed: Duration) {
         self.hear_own(now);
-        let commit = self.admission.waits.longest(now);
+        // Another's lock is no overload: who comes meanwhile is told so by the ledger itself.
+        let commit = if self.ledger.is_locked() { Duration::ZERO } else { self.admission.waits.longest(now) };
         let unheard = self.unheard(now);
         let signal = if unheard.wait > commit { Signal::Unheard } else { Signal::CommitWait };
         let share = self.pressure.update(commit + unheard.wait, passed);

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn each_failure_of_sqlite_is_told_apart_by_what_is_to_be_done() {
-        let cases: [(i32, fn(String) -> StoreError); 14] = [
+        type Kind = fn(String) -> StoreError;
+        let cases: [(i32, Kind); 14] = [
             (ffi::SQLITE_BUSY, StoreError::Busy),
             (ffi::SQLITE_BUSY_SNAPSHOT, StoreError::Busy),
             (ffi::SQLITE_PROTOCOL, StoreError::Busy),

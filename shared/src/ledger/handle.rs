@@ -316,6 +316,11 @@ impl<S: Service> Ledger<S> {
         self.shared.gone.clone().cancelled_owned()
     }
 
+    /// Whether a commit meets another's lock right now: it is tried again, and the door is closed meanwhile.
+    pub fn is_locked(&self) -> bool {
+        self.shared.condition.at_the_door().is_err()
+    }
+
     /// Whether the database answers, and takes what is written. Where it last did not, it is tried.
     pub async fn is_ready(&self) -> Result<(), ReadError> {
         if self.jobs.is_closed() {
