@@ -11,7 +11,7 @@ use spillway_proto::pb::orders::{WatchOrderRequest, WatchOrderResponse};
 use support::calls::request;
 use support::roles::{ROLES, Roles};
 use support::shop::Shops;
-use support::{PATIENCE, sums};
+use support::{Options, PATIENCE, System, sums};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -19,7 +19,7 @@ use tonic_types::StatusExt;
 async fn every_role_is_stopped_and_started_under_load_and_no_call_fails_after_ordinary_retry() {
     let mut all = Roles::start(&[]).await;
     all.add_stock("tea", 100_000).await;
-    let mut shops = Shops::open(&all, 6);
+    let mut shops = Shops::open(&all, 4);
     for role in ROLES {
         shops.until_more(40).await;
         let began = Instant::now();
@@ -40,7 +40,7 @@ async fn every_role_is_stopped_and_started_under_load_and_no_call_fails_after_or
 }
 
 /// Waits until the provider has been asked for something.
-async fn until_called(all: &Roles) {
+async fn until_called(all: &System) {
     let summary = format!("{}/sandbox/summary", all.address("provider"));
     let mut every = tokio::time::interval(Duration::from_millis(20));
     let asked = async {
@@ -128,4 +128,102 @@ async fn a_role_that_stops_is_not_ready_at_once_and_waits_for_the_charge_in_flig
     assert_eq!(all.charges().await[&order.order_id], [1250], "it was waited for");
     // Its result was committed and said before the end: the order is confirmed although nobody is there to charge.
     assert_eq!(all.ended(&order.order_id).await.state(), State::Confirmed);
+}
+
+/// A charge that is executed and never answered is in flight.
+async fn with_a_charge_that_hangs(all: &System) -> String {
+    let mode = format!("{}/sandbox/mode", all.address("provider"));
+    assert_eq!(sums::post(&mode, r#"{"black_hole_after": true}"#).await.0, 200);
+    let order = all.place(request("tea", 1, "pm_ok")).await;
+    until_called(all).await;
+    order.order_id
+}
+
+async fn heal(all: &System) {
+    let mode = format!("{}/sandbox/mode", all.address("provider"));
+    assert_eq!(sums::post(&mode, r#"{"black_hole_after": false}"#).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_wins_over_a_charge_that_hangs_says_what_was_left_and_nobody_pays_twice() {
+    let mut all = Roles::start(&["--set", "drain_timeout_s=2"]).await;
+    all.add_stock("tea", 10).await;
+    let order = with_a_charge_that_hangs(&all).await;
+    let began = Instant::now();
+    let ended = all.stop("payments").await;
+    assert_eq!(ended.code, Some(0), "{}", all.log());
+    // The call itself gives up after 10 s.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let log = all.log();
+    let told = log.lines().find(|line| line.contains("drain deadline passed")).expect("it is logged");
+    assert!(told.contains("payments-0 charge"), "{told}");
+    heal(&all).await;
+    all.restart("payments").await;
+    assert_eq!(all.ended(&order).await.state(), State::Confirmed);
+    assert_eq!(all.charges().await[&order], [1250], "charged once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_a_role_at_once() {
+    let mut all = Roles::start(&[]).await;
+    all.add_stock("tea", 10).await;
+    let order = with_a_charge_that_hangs(&all).await;
+    all.signal("payments", Signal::TERM);
+    all.until_readiness("payments", 503).await;
+    let began = Instant::now();
+    let ended = all.stop("payments").await;
+    assert_eq!((ended.code, ended.signal), (Some(1), None), "{}", all.log());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(all.log().contains("stopping at once"));
+    heal(&all).await;
+    all.restart("payments").await;
+    assert_eq!(all.ended(&order).await.state(), State::Confirmed);
+    assert_eq!(all.charges().await[&order], [1250], "charged once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_is_stopped_under_load_within_its_deadline_at_once_by_a_second_signal_and_goes_on_with_everything() {
+    let arguments = ["--set", "drain_timeout_s=10"].map(str::to_owned).to_vec();
+    let mut system = System::start_with(Options { arguments, ..Options::default() }).await;
+    system.add_stock("tea", 100_000).await;
+    let mut accepted = Vec::new();
+    let mut shops = Shops::open(&system, 4);
+    shops.until_more(100).await;
+    let began = Instant::now();
+    system.signal(Signal::TERM);
+    let ended = system.ended_process().await;
+    assert_eq!(ended.code, Some(0), "{}", system.log());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    eprintln!("up drained in {:?}", began.elapsed());
+    assert!(ended.last["open_orders"].is_u64(), "{:?}", ended.last);
+    accepted.extend(shops.abandon().await.accepted);
+
+    system.restart().await;
+    let hangs = with_a_charge_that_hangs(&system).await;
+    system.signal(Signal::TERM);
+    until_draining(&system, "payments").await;
+    system.signal(Signal::TERM);
+    let ended = system.ended_process().await;
+    assert_eq!((ended.code, ended.signal), (Some(1), None), "{}", system.log());
+    assert!(system.log().contains("again: stopping at once"));
+
+    system.restart().await;
+    assert_eq!(system.ended(&hangs).await.state(), State::Confirmed);
+    let sums = system.sums_add_up(accepted.len() + 1).await;
+    for id in &accepted {
+        assert_ne!(system.get(id).await.expect("accepted is kept").state(), State::Pending);
+    }
+    eprintln!("accepted {}, {sums:?}", accepted.len());
+}
+
+/// Waits until a role says that it is on its way out.
+async fn until_draining(system: &System, role: &str) {
+    let url = format!("http://{}/ready", system.admin(role));
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    let asked = async {
+        while sums::get(&url).await.0 != 503 {
+            every.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("it drains");
 }

@@ -25,6 +25,10 @@ pub fn request(sku: &str, quantity: i64, payment_method: &str) -> PlaceOrderRequ
     }
 }
 
+pub fn adjustment(sku: &str, delta: i64) -> AdjustStockRequest {
+    AdjustStockRequest { request_id: Uuid::new_v4().to_string(), sku: sku.to_owned(), delta, reason: "test".to_owned() }
+}
+
 pub fn with_contact(request: PlaceOrderRequest, email: &str) -> PlaceOrderRequest {
     PlaceOrderRequest { contact: Some(Contact { email: email.to_owned() }), ..request }
 }
@@ -94,13 +98,7 @@ impl System {
     }
 
     pub async fn add_stock(&self, sku: &str, delta: i64) -> StockItem {
-        let request = AdjustStockRequest {
-            request_id: Uuid::new_v4().to_string(),
-            sku: sku.to_owned(),
-            delta,
-            reason: "test".to_owned(),
-        };
-        let answer = self.inventory().adjust_stock(request).await.expect("adjusted");
+        let answer = self.inventory().adjust_stock(adjustment(sku, delta)).await.expect("adjusted");
         answer.into_inner().item.expect("an item")
     }
 

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod calls;
+pub mod fault;
+pub mod metrics;
 pub mod money;
 pub mod process;
 pub mod proxy;
@@ -61,10 +63,15 @@ impl System {
     }
 
     pub async fn start_with(options: Options) -> System {
-        let folder = tempfile::Builder::new().prefix("spillway-test-").tempdir().expect("a folder");
-        let mut system = System { process: None, options, folder, place: Value::Null };
-        system.begin().await;
+        let mut system = System::without_process();
+        system.start_here(options).await;
         system
+    }
+
+    /// Starts `up` in the folder of this system.
+    pub async fn start_here(&mut self, options: Options) {
+        self.options = options;
+        self.begin().await;
     }
 
     async fn begin(&mut self) {

@@ -10,11 +10,14 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use spillway_natsd::testing::TestServer;
 
-use super::process::{Ended, Process};
+use super::process::{self, Ended, Process};
 use super::{PATIENCE, System, spillway, sums};
 
 /// In the order in which they start.
 pub const ROLES: [&str; 6] = ["audit", "notifications", "orders", "payments", "inventory", "gateway"];
+
+/// What is added to the environment of a role.
+type Environment = Box<dyn Fn(&System, &str) -> Vec<(String, String)> + Send + Sync>;
 
 /// A system of processes. What can be asked of an `up` can be asked of it: see [`System`].
 pub struct Roles {
@@ -24,6 +27,8 @@ pub struct Roles {
     /// What each listens on.
     addresses: BTreeMap<&'static str, Value>,
     more: Vec<String>,
+    /// The environment of a role, whenever it starts.
+    environment: Environment,
 }
 
 impl std::ops::Deref for Roles {
@@ -37,12 +42,21 @@ impl std::ops::Deref for Roles {
 impl Roles {
     /// All roles and the provider, ready, each with these arguments too.
     pub async fn start(more: &[&str]) -> Roles {
+        Roles::start_under(more, |_, _| vec![]).await
+    }
+
+    /// Each in the environment that is its own.
+    pub async fn start_under(
+        more: &[&str],
+        environment: impl Fn(&System, &str) -> Vec<(String, String)> + Send + Sync + 'static,
+    ) -> Roles {
         let mut all = Roles {
             nats: TestServer::start().await,
             system: System::without_process(),
             processes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             more: more.iter().map(|argument| (*argument).to_owned()).collect(),
+            environment: Box::new(environment),
         };
         all.system.place = json!({ "admin": {}, "nats": all.nats.client_url() });
         all.begin("provider").await;
@@ -62,9 +76,10 @@ impl Roles {
 
     /// With further environment, such as `FAILPOINTS`.
     pub async fn begin_with(&mut self, role: &'static str, environment: &[(&str, String)]) {
-        let arguments = self.arguments(role);
-        let environment: Vec<_> = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let mut process = Process::start_in(spillway(), &arguments, self.system.folder(), &environment).await;
+        let arguments = self.arguments(role, self.addresses.get(role));
+        let mut all = (self.environment)(&self.system, role);
+        all.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let mut process = Process::start_in(spillway(), &arguments, self.system.folder(), &all).await;
         let said = process.first_line_json().await;
         let at = said["addresses"].clone();
         for key in ["grpc", "ops", "provider"] {
@@ -77,8 +92,16 @@ impl Roles {
         self.processes.insert(role, process);
     }
 
-    fn arguments(&self, role: &'static str) -> Vec<String> {
-        let known = |key: &str| match self.addresses.get(role) {
+    /// A second process of a role that runs, on ports of its own: exit code and standard error.
+    pub async fn another(&self, role: &'static str) -> (i32, String) {
+        let arguments = self.arguments(role, None);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, _, err) = process::output(spillway(), &arguments, self.system.folder()).await;
+        (code, err)
+    }
+
+    fn arguments(&self, role: &'static str, at: Option<&Value>) -> Vec<String> {
+        let known = |key: &str| match at {
             Some(at) => at[key].as_str().expect("an address").trim_start_matches("http://").to_owned(),
             None => "127.0.0.1:0".to_owned(),
         };

@@ -17,7 +17,7 @@ use super::System;
 use super::calls::{request, with_contact};
 
 /// The pace of a shop: of its orders, and of its tries of one.
-const PACE: Duration = Duration::from_millis(25);
+const PACE: Duration = Duration::from_millis(40);
 
 /// A try that is not answered by then is made again: a frozen gateway answers nothing.
 const TRY_FOR: Duration = Duration::from_secs(5);
@@ -25,6 +25,7 @@ const TRY_FOR: Duration = Duration::from_secs(5);
 /// Some shops that keep ordering until they are told to stop.
 pub struct Shops {
     stop: CancellationToken,
+    abandon: CancellationToken,
     shops: Vec<JoinHandle<()>>,
     tally: Arc<Mutex<Tally>>,
     accepted: watch::Receiver<usize>,
@@ -35,7 +36,7 @@ pub struct Shops {
 pub struct Tally {
     /// The ids of the orders that were accepted, each once for every request.
     pub accepted: Vec<String>,
-    /// Calls that failed and were tried again, by their codes.
+    /// Calls that failed and were tried again, by their codes and reasons.
     pub retried: BTreeMap<String, usize>,
     /// Requests that failed in spite of all retries.
     pub failed: Vec<Status>,
@@ -45,12 +46,17 @@ impl Shops {
     /// So many shops at once, each with one order after the other. What is ordered is in stock.
     pub fn open(system: &System, count: usize) -> Shops {
         let (tell, accepted) = watch::channel(0);
-        let (tell, tally, stop) = (Arc::new(tell), Arc::new(Mutex::new(Tally::default())), CancellationToken::new());
+        let (tell, tally) = (Arc::new(tell), Arc::new(Mutex::new(Tally::default())));
+        let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
         let shops = (0..count).map(|n| {
             let shop = Shop { client: system.orders(), tally: tally.clone(), tell: tell.clone(), stop: stop.clone() };
-            tokio::spawn(shop.keep_ordering(n))
+            let abandoned = abandon.clone();
+            tokio::spawn(async move {
+                abandoned.run_until_cancelled_owned(shop.keep_ordering(n)).await;
+            })
         });
-        Shops { shops: shops.collect(), stop, tally, accepted }
+        let shops = shops.collect();
+        Shops { shops, stop, abandon, tally, accepted }
     }
 
     /// Waits until so many more orders are accepted.
@@ -58,6 +64,25 @@ impl Shops {
         let wanted = *self.accepted.borrow() + more;
         let reached = tokio::time::timeout(super::PATIENCE, self.accepted.wait_for(|count| *count >= wanted)).await;
         reached.expect("orders are accepted").expect("there are shops");
+    }
+
+    /// Waits until so many more tries have failed.
+    pub async fn until_more_retried(&self, more: usize) {
+        let retried = || self.tally.lock().unwrap_or_else(PoisonError::into_inner).retried.values().sum::<usize>();
+        let wanted = retried() + more;
+        let mut every = tokio::time::interval(PACE);
+        let reached = async {
+            while retried() < wanted {
+                every.tick().await;
+            }
+        };
+        tokio::time::timeout(super::PATIENCE, reached).await.expect("tries fail");
+    }
+
+    /// What is not answered by now never is: its request may have been accepted or not.
+    pub async fn abandon(self) -> Tally {
+        self.abandon.cancel();
+        self.close().await
     }
 
     /// Every order under way is brought to its answer first.
@@ -110,7 +135,8 @@ impl Shop {
                 self.tally().failed.push(status);
                 return;
             }
-            *self.tally().retried.entry(format!("{:?}", status.code())).or_default() += 1;
+            let reason = status.get_details_error_info().map_or_else(String::new, |info| info.reason);
+            *self.tally().retried.entry(format!("{:?} {reason}", status.code())).or_default() += 1;
             pace.tick().await;
         }
     }
