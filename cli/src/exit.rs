@@ -201,7 +201,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// As the gRPC documentation writes it.
-fn code_name(code: Code) -> &'static str {
+pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

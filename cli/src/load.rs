@@ -4,6 +4,7 @@ mod drive;
 mod follow;
 mod orders;
 mod plan;
+mod record;
 mod report;
 mod track;
 
@@ -86,6 +87,7 @@ fn plan(args: &LoadArgs, address: &str) -> Plan {
         lines: args.lines,
         payment_method: args.payment_method.clone(),
         settle: Duration::from_secs(60),
+        history: args.history.clone(),
     }
 }
 
@@ -104,8 +106,12 @@ pub async fn drive(plan: Plan, shows_progress: bool, stop: CancellationToken) ->
     let progress = shows_progress.then(|| tokio::spawn(show(plan.clone(), tracker.clone())));
     let clients = channels.into_iter().map(OrderServiceClient::new).collect();
     let settle = plan.settle;
-    let drive = drive::Drive { plan, clients, tracker: tracker.clone(), stop: stop.clone() };
+    let (recorder, writing) = plan.history.as_deref().map(record::start).transpose()?.unzip();
+    let drive = drive::Drive { plan, clients, tracker: tracker.clone(), recorder, stop: stop.clone() };
     drive.run().await;
+    if let Some(writing) = writing {
+        writing.finish().await?;
+    }
     tokio::select! {
         _settled = tokio::time::timeout(settle, tracker.until_settled()) => {}
         () = stop.cancelled() => {}

@@ -1,6 +1,10 @@
 //! What tells a retry from another order under the same request id.
 
+use prost::Message;
 use sha2::{Digest, Sha256};
+use spillway_proto::pb::orders::PlaceOrderRequest;
+
+use crate::validate;
 
 /// The version of what is hashed. It changes when the canonical content of the same request encodes to other bytes; a
 /// field that the contract gains does not, as long as an absent field encodes to nothing.
@@ -22,6 +26,12 @@ impl Fingerprint {
         hash.update(content);
         Fingerprint { version: VERSION, digest: hash.finalize().into() }
     }
+}
+
+/// The digest under which the intake keeps a request; `None` where it would be refused.
+pub fn fingerprint_of(request: PlaceOrderRequest) -> Option<[u8; 32]> {
+    let content = validate::place_order(request).ok()?.content;
+    Some(Fingerprint::of(&content.encode_to_vec()).digest)
 }
 
 #[cfg(test)]

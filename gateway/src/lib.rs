@@ -39,4 +39,5 @@ mod samples;
 
 pub use config::{AdmissionConfig, GatewayConfig, GrpcConfig, OpsConfig, WatchConfig};
 pub use evidence::EVIDENCE;
+pub use fingerprint::fingerprint_of;
 pub use serving::{GatewayHandle, run};

@@ -161,6 +161,9 @@ pub struct LoadArgs {
     /// The NATS where --follow events listens
     #[arg(long, value_name = "URL", default_value = "nats://127.0.0.1:14222")]
     pub nats_url: String,
+    /// Write every call and its outcome there, for `check --history`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// Threads of the load itself
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,

@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use spillway_proto::OrderId;
+use spillway_proto::pb::orders::PlaceOrderResponse;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
+use spillway_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Request;
 use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
 
 use super::follow;
 use super::orders::Orders;
 use super::plan::{Follow, Pace, Plan, Until};
+use super::record::{Ended, Recorder};
 use super::track::Tracker;
 
 /// After this long a PlaceOrder is given up; what became of it is unknown.
@@ -28,6 +31,8 @@ pub struct Drive {
     pub plan: Plan,
     pub clients: Vec<OrderServiceClient<Channel>>,
     pub tracker: Arc<Tracker>,
+    /// Where calls are written down.
+    pub recorder: Option<Recorder>,
     /// Ends the sending before its time.
     pub stop: CancellationToken,
 }
@@ -36,6 +41,7 @@ struct Sender {
     plan: Plan,
     clients: Vec<OrderServiceClient<Channel>>,
     tracker: Arc<Tracker>,
+    recorder: Option<Recorder>,
     orders: Orders,
     next: AtomicU64,
     /// When the warm-up ends.
@@ -53,6 +59,7 @@ impl Drive {
             plan: self.plan,
             clients: self.clients,
             tracker: self.tracker,
+            recorder: self.recorder,
             orders,
             next: AtomicU64::new(0),
             measured: AtomicU64::new(0),
@@ -132,10 +139,17 @@ impl Sender {
         let follows = self.plan.follow != Follow::None;
         let which = usize::try_from(n).unwrap_or(0) % self.clients.len();
         let mut client = self.clients[which].clone();
-        let mut request = Request::new(self.orders.request(n));
+        let order = self.orders.request(n);
+        let recorded = self.recorder.as_ref().map(|recorder| (recorder, order.clone(), Timestamp::now()));
+        let mut request = Request::new(order);
         request.set_timeout(GIVE_UP);
         self.tracker.sent(due, counts);
-        match client.place_order(request).await {
+        let answer = client.place_order(request).await;
+        if let Some((recorder, request, invoke)) = recorded {
+            let outcome = outcome(&answer);
+            recorder.ended(Ended { request, invoke, complete: Timestamp::now(), outcome }).await;
+        }
+        match answer {
             Ok(answer) => {
                 let order: OrderId = answer.into_inner().order?.order_id.parse().ok()?;
                 let known = self.tracker.accepted(order, due, counts, follows);
@@ -151,6 +165,13 @@ impl Sender {
             }
         }
     }
+}
+
+/// What the client knows of its order. An answer without one is none.
+fn outcome(answer: &Result<Response<PlaceOrderResponse>, Status>) -> Result<OrderId, Code> {
+    let answer = answer.as_ref().map_err(Status::code)?;
+    let order = answer.get_ref().order.as_ref().and_then(|order| order.order_id.parse().ok());
+    order.ok_or(Code::Internal)
 }
 
 /// How long the server wants to be left alone.

@@ -1,5 +1,6 @@
 //! What a load run is to do.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -50,4 +51,6 @@ pub struct Plan {
     pub payment_method: String,
     /// How long orders that are still open when sending ends are waited for.
     pub settle: Duration,
+    /// Where every call is written down, for `check --history`.
+    pub history: Option<PathBuf>,
 }
