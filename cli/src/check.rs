@@ -11,6 +11,7 @@ mod mail;
 mod print;
 mod provider;
 mod report;
+mod schedule;
 mod source;
 mod streams;
 mod work;
@@ -25,6 +26,7 @@ use spillway_proto::time::Timestamp;
 pub use invariants::{ALL, Invariant, Violation};
 pub use looking::{Looking, PAUSE, Part, Place, Provider};
 pub use report::{Counts, Judged, Orders, Report, Row, Unreachable};
+pub use schedule::{CheckConfig, keep};
 
 use crate::cli::CheckArgs;
 use crate::context::Context;
@@ -32,6 +34,7 @@ use crate::exit::Failure;
 use gather::Gatherer;
 use report::Input;
 use spillway_shared::config::Flag;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Checks, and prints the report.
 ///
@@ -84,7 +87,15 @@ fn judged(gatherer: &Gatherer) -> Result<judge::Found, Failure> {
         return Ok(judge::Found::new());
     }
     let judge = || judge::judge(&gatherer.work, &gatherer.looking, &gatherer.seen, Timestamp::now());
-    judge().map_err(|e| Failure::failed(format!("an invariant cannot be judged: {e}")))
+    blocking(judge).map_err(|e| Failure::failed(format!("an invariant cannot be judged: {e}")))
+}
+
+/// Does what takes a while without holding up the tasks beside it.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        Ok(_) | Err(_) => work(),
+    }
 }
 
 fn fill(gatherer: &Gatherer, report: &mut Report) -> rusqlite::Result<()> {

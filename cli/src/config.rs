@@ -14,6 +14,7 @@ use spillway_sandbox::SandboxConfig;
 use spillway_shared::bus::BusConfig;
 use spillway_shared::config::{Problem, Validate, join};
 
+use crate::check::CheckConfig;
 use crate::cli::Role;
 use crate::logs::LogConfig;
 use crate::system::nats::NatsServerConfig;
@@ -58,6 +59,8 @@ pub struct Config {
     pub notifications: NotificationsConfig,
     /// The sandbox payment provider.
     pub provider: SandboxConfig,
+    /// The check that the role audit makes again and again.
+    pub check: CheckConfig,
 }
 
 /// Where each role answers `/health` and `/ready`; port 0 takes a free one. The sandbox provider's is
@@ -89,6 +92,7 @@ impl Default for Config {
             payments: PaymentsConfig::default(),
             notifications: NotificationsConfig::default(),
             provider: SandboxConfig::default(),
+            check: CheckConfig::default(),
         }
     }
 }
@@ -137,6 +141,9 @@ impl Validate for Config {
         if self.gather_ms > 1000 {
             say("gather_ms", "must be at most 1000");
         }
+        if self.check.stuck_after_s == 0 {
+            say("check.stuck_after_s", "must be at least 1");
+        }
         self.log.problems(&join(at, "log"), out);
         self.gateway.problems(&join(at, "gateway"), out);
         self.orders.problems(&join(at, "orders"), out);
@@ -177,6 +184,7 @@ mod tests {
             ("SPILLWAY_PARTITIONS", "65", "partitions"),
             ("SPILLWAY_DATA", "", "data"),
             ("SPILLWAY_DRAIN_TIMEOUT_S", "0", "drain_timeout_s"),
+            ("SPILLWAY_CHECK__STUCK_AFTER_S", "0", "check.stuck_after_s"),
             ("SPILLWAY_LOG__LEVEL", "info,x=loud", "log.level"),
             ("SPILLWAY_NATS__STREAM__REPLICAS", "2", "nats.stream.replicas"),
             ("SPILLWAY_GATEWAY__OPS__LISTEN", "127.0.0.1:50051", "gateway.ops.listen"),

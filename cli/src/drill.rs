@@ -11,6 +11,7 @@ mod running;
 mod script;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -125,7 +126,10 @@ impl Drill {
             self.installation.name(),
             self.seed
         ));
-        let load = self.load(run, duration);
+        let history = tempfile::Builder::new().prefix("spillway-drill-").suffix(".jsonl").tempfile();
+        let history =
+            history.map_err(|e| Failure::missing(format!("cannot make a temporary file: {e}")))?.into_temp_path();
+        let load = self.load(run, duration, history.to_path_buf());
         for step in script::script(duration, self.seed, &self.args.kill, self.installation.partitions()) {
             tokio::time::sleep_until((self.began + step.after).into()).await;
             self.perform(step.act).await?;
@@ -142,12 +146,12 @@ impl Drill {
             open => format!("{open} are still open after {} s; checking what must hold", settle.as_secs()),
         });
         let counters = self.counters.end(&self.installation.admins()).await;
-        let check = check::run(self.installation.looking(None).await?).await?;
+        let check = check::run(self.installation.looking(Some(history.to_path_buf())).await?).await?;
         Ok(self.report(&load, ends, counters, check))
     }
 
     /// Orders that keep coming, whatever is done meanwhile.
-    fn load(&self, run: Uuid, duration: Duration) -> JoinHandle<Result<LoadReport, Failure>> {
+    fn load(&self, run: Uuid, duration: Duration, history: PathBuf) -> JoinHandle<Result<LoadReport, Failure>> {
         let plan = Plan {
             run,
             pace: Pace::Open { per_second: f64::from(self.args.rate) },
@@ -160,6 +164,7 @@ impl Drill {
             lines: 2,
             payment_method: "pm_ok".to_owned(),
             settle: Duration::ZERO,
+            history: Some(history),
         };
         tokio::spawn(load::drive(plan, false, self.stop.clone()))
     }

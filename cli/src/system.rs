@@ -21,6 +21,7 @@ use spillway_shared::role::{LogLevel, Place};
 
 pub use open_orders::count as count_open_orders;
 
+use crate::check;
 use crate::cli::Role;
 use crate::config::Config;
 use crate::exit::Failure;
@@ -79,6 +80,11 @@ pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Re
     let mut addresses = roles::open(role, config, &place).await?;
     if role != Role::Gateway {
         place.check(place.jetstream_check());
+    }
+    if role == Role::Audit && config.check.every_s > 0 {
+        // Among the first to stop: a system that drains is not looked at.
+        let checks = check::keep(config.clone(), bus.clone(), life.stop(Stage::Doors));
+        life.steady(Stage::Doors, "check", checks);
     }
     let readiness = place.readiness();
     let admin_addr = admin.local_addr().map_err(|e| Failure::failed(e.to_string()))?;

@@ -121,6 +121,55 @@ impl Gatherer {
         self.outside(1).await;
     }
 
+    /// What happened since the last look that found nothing, and what was still open then: an order is looked at whole as
+    /// soon as anything was said of it, or the provider did anything for it.
+    ///
+    /// # Errors
+    /// Where the working file cannot be read.
+    pub async fn next(&mut self) -> rusqlite::Result<()> {
+        (self.unread.clear(), self.unseen.clear());
+        let earlier = "update attempt set look = 0; update mail set look = 0;";
+        self.work.connection.execute_batch(earlier)?;
+        self.outside(0).await;
+        self.standing().await;
+        // After the marks: whatever was heard by then is known before its order is read.
+        self.outboxes().await;
+        let touched = self.touched()?;
+        for (ledger, table) in STATES {
+            match evidence_of(*ledger, table) {
+                Some(evidence) if evidence.about.is_some() => self.about(*ledger, evidence, &touched).await,
+                Some(_) | None => self.each(*ledger, table).await,
+            }
+        }
+        self.outboxes().await;
+        self.outside(1).await;
+        Ok(())
+    }
+
+    /// The orders of which anything is gathered. Those that were put away before are noted as such.
+    fn touched(&self) -> rusqlite::Result<Vec<Bytes>> {
+        self.work.connection.execute_batch(
+            "insert or ignore into base_order (order_id)
+             select distinct t.order_id from (
+                 select order_id from event union select order_id from attempt union select order_id from dead_letter) t
+             where t.order_id is not null and (select value from known where name = 'moved_to') is not null
+               and not exists (select 1 from placed p where p.order_id = t.order_id)",
+        )?;
+        let mut statement = self.work.connection.prepare(include_str!("sql/touched.sql"))?;
+        let rows = statement.query_map([], |row| Ok(Bytes::from(row.get::<_, Vec<u8>>(0)?)))?;
+        rows.collect()
+    }
+
+    /// After a check that found nothing: puts away what is at its end everywhere.
+    ///
+    /// # Errors
+    /// Where the working file cannot be written.
+    pub fn put_away(&self) -> rusqlite::Result<()> {
+        self.work.begin()?;
+        self.work.connection.execute_batch(include_str!("sql/put_away.sql"))?;
+        self.work.commit()
+    }
+
     /// The ledgers know better than a flag how many partitions there are.
     async fn count_partitions(&mut self) {
         let gateway = LedgerId { ledger: Ledger::Gateway, partition: spillway_proto::Partition(0) };
@@ -216,10 +265,9 @@ impl Gatherer {
         let last = match evidence.table {
             // What had no number yet is read again.
             "outbox" => {
-                let sql = "select coalesce(
-                    (select min(id) - 1 from batch where ledger = ?1 and number is null),
-                    (select max(id) from batch where ledger = ?1),
-                    (select value from known where name = 'outbox ' || ?1), 0)";
+                let sql = "select coalesce((select min(id) - 1 from batch where ledger = ?1 and number is null), max(
+                    coalesce((select max(id) from batch where ledger = ?1), 0),
+                    coalesce((select value from known where name = 'outbox ' || ?1), 0)))";
                 self.work.connection.query_row(sql, [&name], |row| row.get::<_, i64>(0))?
             }
             "entry" => self.verifiers.get(&name).map_or(0, Verifier::position),

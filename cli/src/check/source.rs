@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Rows of one page; the ledger sends fewer where they are large.
 const ROWS: i32 = 2000;
 
+/// How often a ledger that does not answer is asked, and how long after.
+const TRIES: usize = 3;
+const PAUSE: Duration = Duration::from_millis(300);
+
 /// Where the ledgers are.
 pub enum Source {
     Live(Box<Bus>),
@@ -67,12 +71,16 @@ impl Source {
     /// # Errors
     /// Where the ledger does not answer or cannot be read.
     pub async fn page(&mut self, id: LedgerId, evidence: &Evidence, after: Vec<Cell>) -> Result<Page, Unread> {
-        if let Source::Files { folder, open } = self {
-            let file = opened(folder, open, id)?;
-            return file.page(evidence, after, ROWS).map_err(|e| unread(id, e.to_string()));
+        match self {
+            Source::Files { folder, open } => {
+                opened(folder, open, id)?.page(evidence, after, ROWS).map_err(|e| unread(id, e.to_string()))
+            }
+            Source::Live(bus) => {
+                let after = after.into_iter().map(EvidenceValue::from).collect();
+                let table = evidence.table.to_owned();
+                ask(bus, id, EvidenceRequest { table, after, limit: ROWS, subjects: vec![] }).await
+            }
         }
-        let after = after.into_iter().map(EvidenceValue::from).collect();
-        self.ask(id, EvidenceRequest { table: evidence.table.to_owned(), after, limit: ROWS, subjects: vec![] }).await
     }
 
     /// The rows about some of these subjects, from the first; the page says how many.
@@ -80,32 +88,34 @@ impl Source {
     /// # Errors
     /// Where the ledger does not answer or cannot be read.
     pub async fn about(&mut self, id: LedgerId, evidence: &Evidence, subjects: &[Bytes]) -> Result<Page, Unread> {
-        if let Source::Files { folder, open } = self {
-            let file = opened(folder, open, id)?;
-            return file.about(evidence, subjects).map_err(|e| unread(id, e.to_string()));
-        }
-        let (table, subjects) = (evidence.table.to_owned(), subjects.to_vec());
-        self.ask(id, EvidenceRequest { table, subjects, ..EvidenceRequest::default() }).await
-    }
-
-    async fn ask(&self, id: LedgerId, request: EvidenceRequest) -> Result<Page, Unread> {
-        let Source::Live(bus) = self else { return Err(unread(id, "it is a file".to_owned())) };
-        let caller = Caller::background(PATIENCE);
-        let mut last = String::new();
-        // A role that is just starting, or a moment without NATS, is no reason to give up.
-        for _ in 0..3 {
-            let asked = bus.call::<EvidenceResponse>(id.ledger, id.partition, "evidence", &caller, &request).await;
-            match asked {
-                Ok(answer) => return Ok(Page::from(answer)),
-                Err(CallFailed::Refused(refusal)) if refusal.retry_after_ms == 0 => {
-                    return Err(unread(id, refusal.message));
-                }
-                Err(error) => last = error.to_string(),
+        match self {
+            Source::Files { folder, open } => {
+                opened(folder, open, id)?.about(evidence, subjects).map_err(|e| unread(id, e.to_string()))
             }
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            Source::Live(bus) => {
+                let (table, subjects) = (evidence.table.to_owned(), subjects.to_vec());
+                ask(bus, id, EvidenceRequest { table, subjects, ..EvidenceRequest::default() }).await
+            }
         }
-        Err(unread(id, last))
     }
+}
+
+async fn ask(bus: &Bus, id: LedgerId, request: EvidenceRequest) -> Result<Page, Unread> {
+    let caller = Caller::background(PATIENCE);
+    let mut last = String::new();
+    // A role that is just starting, or a moment without NATS, is no reason to give up.
+    for _ in 0..TRIES {
+        let asked = bus.call::<EvidenceResponse>(id.ledger, id.partition, "evidence", &caller, &request).await;
+        match asked {
+            Ok(answer) => return Ok(Page::from(answer)),
+            Err(CallFailed::Refused(refusal)) if refusal.retry_after_ms == 0 => {
+                return Err(unread(id, refusal.message));
+            }
+            Err(error) => last = error.to_string(),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(unread(id, last))
 }
 
 fn unread(id: LedgerId, why: String) -> Unread {

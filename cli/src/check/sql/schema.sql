@@ -90,11 +90,12 @@ create table call (line integer primary key, call text, process text, shop text,
 create index call_request on call (shop, request_id);
 create index call_order on call (order_id);
 
--- What earlier checks found in order and put away (see prune.rs): nothing, unless this is one of a series.
+-- What earlier checks found in order and put away (see put_away.sql): nothing, unless this is one of a series.
 create table base_stock (shop text, sku text, received integer, available integer, held integer, sold integer,
     confirmed integer, primary key (shop, sku));
 create table base_number (role text, incarnation blob, partition integer, number integer,
     primary key (role, incarnation, partition));
+-- Orders of which something new was said or done after they were put away.
 create table base_order (order_id blob primary key);
 -- Which kinds of events leave a trace with whom.
 create table hears (taker text, source text, kind text, primary key (taker, kind));
@@ -114,7 +115,8 @@ create view taken as
     select m.role as taker, e.* from event e
     join inbox_mark m on m.source = e.role and m.incarnation = e.incarnation and m.partition = e.partition
         and e.number <= m.number
-    where not exists (select 1 from dead_letter d where d.role = m.role and d.event_id = e.event_id)
+    where not exists (select 1 from dead_letter d where d.role = m.role and d.event_id = e.event_id
+          and d.state <> 'REDRIVEN')
       and not exists (select 1 from dead_letter d where d.role = m.role and d.event_id is null and d.source = e.role
           and d.incarnation = e.incarnation and d.partition = e.partition and d.number = e.number);
 
@@ -152,7 +154,7 @@ create view paused as
 create view waiting as
     select o.order_id, o.create_us, o.ledger, case
         when p.state = 'PARKED' then 'parked for a human: ' || coalesce(p.reason, '')
-        when exists (select 1 from dead_letter d where d.order_id = o.order_id and d.state = 'DEAD') then 'dead letter'
+        when exists (select 1 from dead_letter d where d.order_id = o.order_id and d.state <> 'REDRIVEN') then 'dead letter'
         when p.order_id is not null and exists (select 1 from paused where flow = 'payments') then 'payments are paused'
         when d.key is not null and (o.deferred_us is not null or exists (
             select 1 from event e where e.order_id = o.order_id and e.kind = 'PaymentDeferred'))
