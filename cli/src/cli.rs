@@ -5,6 +5,7 @@ mod check;
 mod dlq;
 mod drill;
 mod flow;
+mod payment;
 mod system;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use check::CheckArgs;
 pub use dlq::{DiscardArgs, DlqListArgs, DlqVerb, LetterCause, LetterState, RedriveArgs};
 pub use drill::DrillArgs;
 pub use flow::{ActArgs, FlowArgs, FlowName, FlowVerb, LeverArgs};
+pub use payment::{PaymentListArgs, PaymentVerb, SettleArgs, SettleAs};
 pub use system::{BenchArgs, DoctorArgs, Follow, LoadArgs, Role, RunArgs, UpArgs};
 
 use crate::exit::{Exit, Failure};
@@ -104,6 +106,9 @@ pub enum Verb {
     /// Read and adjust what is in stock
     #[command(subcommand)]
     Stock(StockVerb),
+    /// Show payments that are not settled, and settle what no rule can
+    #[command(subcommand)]
+    Payment(PaymentVerb),
     /// Verify and export the record of all events
     #[command(subcommand)]
     Audit(AuditVerb),

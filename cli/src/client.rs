@@ -9,6 +9,7 @@ use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceCli
 use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
 use spillway_proto::pb::ops::dead_letter_service_client::DeadLetterServiceClient;
 use spillway_proto::pb::ops::flow_service_client::FlowServiceClient;
+use spillway_proto::pb::ops::payment_service_client::PaymentServiceClient;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
@@ -83,6 +84,10 @@ impl Remote {
 
     pub fn flow(&self) -> FlowServiceClient<Channel> {
         FlowServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub fn payments(&self) -> PaymentServiceClient<Channel> {
+        PaymentServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     /// One call, tried again where that may help and is allowed. Only for calls that are idempotent: reads, and

@@ -20,6 +20,7 @@ pub mod logs;
 pub mod metrics;
 pub mod order;
 pub mod output;
+pub mod payment;
 pub mod run;
 pub mod stock;
 pub mod system;
@@ -82,6 +83,7 @@ async fn dispatch(verb: Verb, ctx: &Context) -> Result<(), Failure> {
         Verb::Stock(verb) => stock::run(verb, ctx).await,
         Verb::Audit(verb) => audit::run(verb, ctx).await,
         Verb::Check(args) => check::verb(args, ctx).await,
+        Verb::Payment(verb) => payment::run(verb, ctx).await,
         Verb::Dlq(verb) => dlq::run(verb, ctx).await,
         Verb::Flow(args) => flow::run(args, ctx).await,
         Verb::Pause(args) => flow::pause(args, ctx).await,

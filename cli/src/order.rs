@@ -7,7 +7,7 @@ mod get;
 pub mod line;
 mod list;
 mod place;
-mod shown;
+pub mod shown;
 mod watch;
 
 use crate::cli::OrderVerb;

@@ -26,6 +26,7 @@ mod flow;
 pub mod intake;
 mod inventory;
 mod orders;
+mod payments;
 mod reading;
 mod refusal;
 mod serving;

@@ -8,6 +8,7 @@ use spillway_proto::pb::inventory::inventory_service_server::InventoryServiceSer
 use spillway_proto::pb::ops::audit_service_server::AuditServiceServer;
 use spillway_proto::pb::ops::dead_letter_service_server::DeadLetterServiceServer;
 use spillway_proto::pb::ops::flow_service_server::FlowServiceServer;
+use spillway_proto::pb::ops::payment_service_server::PaymentServiceServer;
 use spillway_proto::pb::orders::order_service_server::OrderServiceServer;
 use spillway_proto::{DEFAULT_SHOP, DESCRIPTOR_SET, Ledger as Source, LedgerId, Partition};
 use spillway_shared::admin::{Check, Readiness};
@@ -30,6 +31,7 @@ use crate::flow::{Flow, IntakeDoor};
 use crate::intake::{Intake, MIGRATIONS};
 use crate::inventory::Inventory;
 use crate::orders::Orders;
+use crate::payments::Payments;
 use crate::reading::Reading;
 use crate::watch::{Hints, Watches};
 
@@ -149,7 +151,21 @@ fn operators(config: &GatewayConfig, place: &Place, flow: Flow) -> GrpcServerBui
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
-    builder.add_service(audit).add_service(dead_letters).add_service(flow).descriptors(DESCRIPTOR_SET)
+    let payments = Payments {
+        bus: place.bus.clone(),
+        partitions: place.partitions,
+        call_timeout: Duration::from_millis(config.call_timeout_ms.get()),
+    };
+    let payments = PaymentServiceServer::new(payments)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
+    builder
+        .add_service(audit)
+        .add_service(dead_letters)
+        .add_service(flow)
+        .add_service(payments)
+        .descriptors(DESCRIPTOR_SET)
 }
 
 /// Serves on a listener until doors are closed; health follows the ledger.

@@ -10,6 +10,7 @@ mod lines;
 mod order;
 mod page;
 mod payment;
+mod settle;
 mod stock;
 mod text;
 
@@ -24,6 +25,7 @@ pub use amount::MAX_AMOUNT_MINOR;
 pub use id::{order_id, uuid};
 pub use order::{Placement, place_order};
 pub use page::{events_page, list_orders, watch};
+pub use settle::{list_payments, settle_payment};
 pub use stock::{adjust_stock, get_stock, list_stock};
 
 /// Characters of a customer's name at most.
