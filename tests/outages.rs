@@ -164,7 +164,8 @@ fn count(system: &System, sql: &str) -> i64 {
 
 /// What payments has counted since it was started.
 async fn counters(system: &System) -> BTreeMap<String, f64> {
-    let (status, body) = sums::get(&format!("{}/metrics", system.admin("payments"))).await;
+    let admin = system.admin("payments");
+    let (status, body) = sums::get(&format!("http://{}/metrics", admin.trim_start_matches("http://"))).await;
     assert_eq!(status, 200, "{body}");
     let lines = body.lines().filter(|line| line.starts_with("spillway_p") && !line.contains("_bucket"));
     let pairs = lines.filter_map(|line| line.rsplit_once(' '));
