@@ -12,12 +12,14 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
+use rustix::process::Signal;
 use serde_json::Value;
 use spillway_proto::pb::events::PaymentDeferred;
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::{ListOrderEventsRequest, waiting};
 use spillway_sandbox::{Sandbox, SandboxConfig, Synchronous};
 use support::calls::request;
+use support::roles::Roles;
 use support::{Options, PATIENCE, System, sums};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -331,4 +333,23 @@ async fn a_person_settles_what_no_rule_can_and_never_against_the_providers_word(
     assert!(human >= 2.0);
     system.stop().await;
     provider.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_may_end_at_any_moment_of_a_call_and_charges_once() {
+    let mut roles = Roles::start(&[]).await;
+    roles.add_stock("tea", 10).await;
+    let steps = ["intent_committed", "http_sent", "http_response", "before_result_commit"]
+        .map(|step| format!("payments.{step}"));
+    for step in &steps {
+        roles.stop("payments").await;
+        roles.begin_with("payments", &[("FAILPOINTS", format!("{step}=return(kill)"))]).await;
+        let order = roles.place_retrying(request("tea", 1, "pm_ok")).await.expect("accepted");
+        let ended = roles.ended_role("payments").await;
+        assert_eq!(ended.signal, Some(Signal::KILL.as_raw()), "it did not end at {step}");
+        roles.restart("payments").await;
+        assert_eq!(roles.ended(&order.order_id).await.state(), State::Confirmed, "{step}");
+    }
+    let sums = roles.sums_add_up(steps.len()).await;
+    assert_eq!(sums.confirmed, steps.len());
 }

@@ -100,10 +100,7 @@ pub fn summary(payment: &Payment) -> String {
         State::Pending => format!("The provider has taken the charge and has not decided yet.{gone}"),
         State::Captured => "The customer was charged.".to_owned(),
         State::Declined => "The provider refused the charge for good; nothing was charged.".to_owned(),
-        State::Parked => {
-            let reason = payment.reason.map(Reason::words).unwrap_or("no rule can settle it");
-            format!("A person must look at it: {reason}.")
-        }
+        State::Parked => "No rule can settle the payment: a person must look at it.".to_owned(),
         State::Cancelled => "The order was over before anything was charged.".to_owned(),
         State::Compensating => "The order was over when the charge was made: it is being given back.".to_owned(),
         State::Refunded => "The charge was given back.".to_owned(),
