@@ -17,7 +17,6 @@ use std::time::Duration;
 use serde_json::Value;
 use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
 use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
-use spillway_proto::pb::ops::flow_service_client::FlowServiceClient;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
@@ -139,6 +138,12 @@ impl System {
         self.begin().await;
     }
 
+    /// Starts again on the same data, with this further environment and no other.
+    pub async fn restart_with(&mut self, environment: Vec<(String, String)>) {
+        self.options.environment = environment;
+        self.begin().await;
+    }
+
     /// The address under a key of what `up` printed.
     pub fn address(&self, key: &str) -> String {
         self.place[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.place)).to_owned()
@@ -167,10 +172,6 @@ impl System {
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {
         AuditServiceClient::new(self.lazy("ops"))
-    }
-
-    pub fn flow(&self) -> FlowServiceClient<Channel> {
-        FlowServiceClient::new(self.lazy("ops"))
     }
 
     /// Runs a verb against this system. Answers exit code, standard output and standard error.

@@ -82,6 +82,11 @@ impl Process {
         self.child.try_wait().expect("waited").is_some()
     }
 
+    /// Waits until it has ended by itself. Answers whether it went well.
+    pub async fn until_ended(&mut self) -> bool {
+        self.child.wait().await.expect("waited").success()
+    }
+
     /// Waits for its end.
     pub async fn ended(mut self) -> Ended {
         let mut last = Value::Null;

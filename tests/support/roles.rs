@@ -128,6 +128,16 @@ impl Roles {
         arguments
     }
 
+    /// Hands out the process of a role, to be waited for while the system is asked other things.
+    pub fn release(&mut self, role: &str) -> Process {
+        self.processes.remove(role).unwrap_or_else(|| panic!("{role} does not run"))
+    }
+
+    /// Takes it back.
+    pub fn take_back(&mut self, role: &'static str, process: Process) {
+        self.processes.insert(role, process);
+    }
+
     pub fn process(&mut self, role: &str) -> &mut Process {
         self.processes.get_mut(role).unwrap_or_else(|| panic!("{role} does not run"))
     }

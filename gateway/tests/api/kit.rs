@@ -11,6 +11,7 @@ use spillway_proto::pb;
 use spillway_proto::pb::inventory::AdjustStockRequest;
 use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
 use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
+use spillway_proto::pb::ops::dead_letter_service_client::DeadLetterServiceClient;
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use spillway_proto::pb::orders::{GetOrderRequest, Order, OrderLine, PlaceOrderRequest};
@@ -141,7 +142,8 @@ impl Gateway {
             channel: clients.clone(),
             orders: OrderServiceClient::new(clients.clone()),
             stock: InventoryServiceClient::new(clients),
-            audit: AuditServiceClient::new(operators),
+            audit: AuditServiceClient::new(operators.clone()),
+            dead_letters: DeadLetterServiceClient::new(operators),
         }
     }
 }
@@ -153,6 +155,7 @@ pub struct Client {
     pub orders: OrderServiceClient<Channel>,
     pub stock: InventoryServiceClient<Channel>,
     pub audit: AuditServiceClient<Channel>,
+    pub dead_letters: DeadLetterServiceClient<Channel>,
 }
 
 impl Client {

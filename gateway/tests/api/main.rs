@@ -2,6 +2,7 @@
 //! a test wants to say what orders answers, a stand-in on the same subjects.
 
 mod audit;
+mod dead_letters;
 mod kit;
 mod outages;
 mod pages;

@@ -128,7 +128,8 @@ fn write_one(tx: &Tx<'_>, own: &Identity, letter: &DeadLetter, left: &Remains, a
 pub(super) fn resolve(tx: &Tx<'_>, taken: &[(Line, i64)], at: Timestamp) -> Result<usize, StoreError> {
     tx.write_each(
         "update dead_letter set state = 'RESOLVED', outcome = 'a good copy of the batch was taken', acted_us = $1
-         where source = $2 and incarnation = $3 and partition = $4 and number = $5 and whole = 1 and state = 'DEAD'",
+         where source = $2 and incarnation = $3 and partition = $4 and number = $5 and whole = 1 and state = 'DEAD'
+             and cause = 'UNDECODABLE'",
         taken.iter().map(|(line, number)| {
             [
                 time::to_micros(at).into(),
@@ -144,7 +145,8 @@ pub(super) fn resolve(tx: &Tx<'_>, taken: &[(Line, i64)], at: Timestamp) -> Resu
 /// Whether there are bad copies of batches that a good one may still make up for.
 pub(super) fn any_unread(tx: &Tx<'_>) -> Result<bool, StoreError> {
     let found = tx.read(
-        "select 1 from dead_letter where whole = 1 and state = 'DEAD' and number is not null limit 1",
+        "select 1 from dead_letter
+         where whole = 1 and state = 'DEAD' and cause = 'UNDECODABLE' and number is not null limit 1",
         &[],
         |row| row.int(0),
     )?;
