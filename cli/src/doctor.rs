@@ -1,13 +1,19 @@
-//! `spillway doctor`: what is missing or wrong on this machine, with the fix.
+//! `spillway doctor`: what is missing or wrong on this machine and in the system that runs, with the fix.
 
+mod flow;
 mod machine;
 mod running;
+
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::cli::{DoctorArgs, Format};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+
+/// How long the ledgers are waited for.
+const FLOW_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a finding is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,27 +53,47 @@ impl Finding {
 /// Looks at everything, and prints what was found.
 ///
 /// # Errors
-/// Exit 3 where there is a problem.
+/// Exit 3 where something is missing or does not answer, 1 where the system that runs wants a look.
 pub async fn run(_args: DoctorArgs, ctx: &Context) -> Result<(), Failure> {
-    let mut findings = Vec::new();
+    let (mut findings, mut running) = (Vec::new(), Vec::new());
     match ctx.load_config(Vec::new()) {
         Ok(loaded) => {
             findings.push(Finding::ok("configuration", "valid"));
             let config = loaded.config;
             let roles = running::look(&config).await;
-            findings.extend(machine::look(&config, !roles.is_empty()).await);
+            let told = tell(!roles.is_empty(), ctx).await;
+            findings.extend(machine::look(&config, !roles.is_empty() || !told.findings.is_empty()).await);
             findings.extend(roles);
+            findings.extend(told.unreachable);
+            running = told.findings;
         }
         Err(failure) => {
             let told = failure.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
             findings.push(Finding::problem("configuration", told, "spillway config check names every mistake"));
         }
     }
+    let is_missing = findings.iter().any(|finding| finding.verdict == Verdict::Problem);
+    let wants_a_look = running.iter().any(|finding| finding.verdict != Verdict::Ok);
+    findings.extend(running);
     print(ctx, &findings)?;
-    if findings.iter().any(|finding| finding.verdict == Verdict::Problem) {
-        return Err(Failure::quiet(Exit::Missing));
+    match (is_missing, wants_a_look) {
+        (true, _) => Err(Failure::quiet(Exit::Missing)),
+        (false, true) => Err(Failure::quiet(Exit::Failed)),
+        (false, false) => Ok(()),
     }
-    Ok(())
+}
+
+/// What the ledgers of the system at the ops address tell; nothing where none is expected there and none answers.
+async fn tell(is_expected: bool, ctx: &Context) -> flow::Told {
+    let asked = tokio::time::timeout(FLOW_WITHIN, crate::flow::ask_once(ctx));
+    let problem = match asked.await {
+        Ok(Ok(flow)) => return flow::judge(&flow),
+        Ok(Err(failure)) => failure.error.map(|error| error.message).unwrap_or_default(),
+        Err(_elapsed) => format!("no answer within {} s", FLOW_WITHIN.as_secs()),
+    };
+    let fix = "is the gateway running? If it is elsewhere, give --ops-address";
+    let unreachable = if is_expected { vec![Finding::problem("ops port", problem, fix)] } else { vec![] };
+    flow::Told { unreachable, findings: vec![] }
 }
 
 fn print(ctx: &Context, findings: &[Finding]) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! `spillway flow [get|set]`, `spillway pause`, `spillway resume`.
 
-mod shown;
+pub mod shown;
 
 use spillway_proto::pb::ops::{GetFlowRequest, GetFlowResponse, PauseRequest, ResumeRequest, SetSettingRequest};
 use uuid::Uuid;
@@ -14,6 +14,16 @@ pub async fn run(args: FlowArgs, ctx: &Context) -> Result<(), Failure> {
         FlowVerb::Get => get(ctx).await,
         FlowVerb::Set { name, value, act } => set(name, value, act, ctx).await,
     }
+}
+
+/// What all ledgers tell, without another try.
+///
+/// # Errors
+/// Where the port for operators does not answer.
+pub async fn ask_once(ctx: &Context) -> Result<GetFlowResponse, Failure> {
+    let remote = ctx.ops()?;
+    let answer = remote.flow().get_flow(GetFlowRequest {}).await;
+    answer.map(tonic::Response::into_inner).map_err(|status| remote.failure(&status))
 }
 
 /// What all ledgers tell.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde_json::Value;
 use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
 use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
+use spillway_proto::pb::ops::flow_service_client::FlowServiceClient;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
@@ -172,6 +173,10 @@ impl System {
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {
         AuditServiceClient::new(self.lazy("ops"))
+    }
+
+    pub fn flow(&self) -> FlowServiceClient<Channel> {
+        FlowServiceClient::new(self.lazy("ops"))
     }
 
     /// Runs a verb against this system. Answers exit code, standard output and standard error.
