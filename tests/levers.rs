@@ -260,7 +260,7 @@ async fn a_stream_that_was_deleted_is_healed_and_told() {
     until("all that hear orders hear them again", || async {
         let flow = flow(&system).await;
         let orders = ledger(&flow, "orders");
-        (orders.listeners.len() == 3 && orders.listeners.iter().all(|listener| listener.lag == 0)).then_some(())
+        (orders.listeners.len() == 4 && orders.listeners.iter().all(|listener| listener.lag == 0)).then_some(())
     })
     .await;
     let (code, out) = doctor(&system).await;

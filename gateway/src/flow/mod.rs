@@ -23,7 +23,7 @@ use crate::{answer, caller};
 
 pub use closed::IntakeDoor;
 
-/// How long a ledger is waited for. Counting a million due rows takes it some 200 ms.
+/// How long a ledger is waited for. Counting a million due rows takes it a second on a busy machine.
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// The service behind its door.
