@@ -227,3 +227,20 @@ async fn until_draining(system: &System, role: &str) {
     };
     tokio::time::timeout(PATIENCE, asked).await.expect("it drains");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_stops_without_nats_leaves_at_once_and_says_the_rest_at_its_next_start() {
+    let mut all = Roles::start(&[]).await;
+    all.add_stock("tea", 10).await;
+    all.nats.kill().await;
+    let order = all.place(request("tea", 1, "pm_ok")).await;
+    let began = Instant::now();
+    assert_eq!(all.stop("gateway").await.code, Some(0), "{}", all.log());
+    // Nobody there to tell: the 30 s of the deadline are not waited for.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(all.log().contains("said at the next start"), "{}", all.log());
+    all.nats.restart().await.expect("nats-server is back");
+    all.restart("gateway").await;
+    assert_eq!(all.ended(&order.order_id).await.state(), State::Confirmed);
+    assert_eq!(all.sums_add_up(1).await.confirmed, 1);
+}
