@@ -234,6 +234,27 @@ async fn a_message_that_nobody_said_is_found_in_its_stream() {
     assert_eq!(haunted.violations_of("ghost"), Some(1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_is_stopped_before_its_end_has_its_whole_history() {
+    let system = start(1, &[]).await;
+    let history = system.data().join("history.jsonl");
+    let mut arguments = vec!["--output".to_owned(), "json".to_owned(), "--address".to_owned()];
+    arguments.push(format!("http://{}", system.address("grpc")));
+    arguments.extend(["load", "--rate", "50", "--duration", "600", "--skus", "2"].map(str::to_owned));
+    arguments.extend(["--nats-url".to_owned(), system.address("nats")]);
+    arguments.extend(["--history".to_owned(), history.display().to_string()]);
+    let load = support::process::Process::start(support::spillway(), &arguments, &system.data()).await;
+    let mut every = tokio::time::interval(Duration::from_millis(50));
+    while system.every_order().await.len() < 40 {
+        every.tick().await;
+    }
+    load.stop().await;
+    system.sums_add_up(40).await;
+    let (code, report) = check(&system, &["--history", &history.display().to_string()]).await;
+    assert_eq!(code, 0, "{report:#}");
+    assert_eq!(report["orders"]["ok"], report["orders"]["accepted"], "{report:#}");
+}
+
 /// A figure of `/metrics`, by how its line begins.
 async fn figure(system: &System, begins: &str) -> Option<f64> {
     let (status, text) = sums::get(&format!("http://{}/metrics", system.admin("audit"))).await;

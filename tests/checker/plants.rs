@@ -67,6 +67,18 @@ pub const PLANTS: &[Plant] = plants! {
         let sql = "update orders set state = 'PENDING', create_us = create_us - 3600000000 where order_id = ";
         f.spoil("orders-0", &format!("{sql}{}", hex(f.confirmed())));
     };
+    stuck: "a payment was passed over: its work is due, and later payments are done" => |f| {
+        let order = hex(f.confirmed());
+        let ago = "3600000000";
+        let sql = format!("update orders set state = 'PENDING', create_us = create_us - {ago} where order_id = {order}");
+        f.spoil("orders-0", &sql);
+        f.spoil("payments-0", &format!("update payment set state = 'CHARGING' where order_id = {order}"));
+        let due = format!(
+            "insert into due (kind, key, due_us, attempt, payload)
+             select 'charge', order_id, create_us - {ago}, 1, x'' from payment where order_id = {order}"
+        );
+        f.spoil("payments-0", &due);
+    };
     illegal_transition: "a version is missing" => |f| {
         f.spoil("orders-0", &format!("delete from history where version = 2 and order_id = {}", hex(f.confirmed())));
     };

@@ -161,6 +161,11 @@ create view waiting as
             then 'the provider cannot be reached'
         when d.key is not null and p.state in ('UNKNOWN', 'PENDING') then 'the provider has not told the outcome'
         when d.due_us > (select value from known where name = 'old_us') then 'the provider is asked again'
+        -- It is overdue, and payments is at work, and has not passed it over: what became due half a minute later is open too.
+        when d.key is not null and exists (select 1 from payment y where y.ledger = p.ledger
+                and y.update_us > (select value from known where name = 'old_us'))
+            and not exists (select 1 from payment y where y.ledger = p.ledger and y.create_us > d.due_us + 30000000
+                and y.state <> 'CHARGING') then 'payments has older work before it'
         when exists (select 1 from event e where e.order_id = o.order_id
             and e.kind in (select kind from hears where taker = 'orders') and not exists (
                 select 1 from taken t where t.taker = 'orders' and t.event_id = e.event_id))
