@@ -127,7 +127,8 @@ impl Gatherer {
     /// # Errors
     /// Where the working file cannot be read.
     pub async fn next(&mut self) -> rusqlite::Result<()> {
-        (self.unread.clear(), self.unseen.clear());
+        self.unread.clear();
+        self.unseen.clear();
         let earlier = "update attempt set look = 0; update mail set look = 0;";
         self.work.connection.execute_batch(earlier)?;
         self.outside(0).await;
