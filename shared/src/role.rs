@@ -114,10 +114,14 @@ impl Place {
 
     /// Whether NATS is connected and its JetStream answers. Not needed by the gateway, which accepts without it.
     pub fn jetstream_check(&self) -> Check {
-        let (connected, answers) = (self.bus.connected(), self.bus.jetstream_answers());
+        let (connected, state) = (self.bus.connected(), self.bus.jetstream());
         Check::asked("jetstream", move || {
             let is_connected = *connected.borrow();
-            let answer = if is_connected { answers.borrow().clone() } else { Err("not connected to nats".to_owned()) };
+            let answer = if is_connected {
+                state.borrow().problem().map_or(Ok(()), |why| Err(why.to_owned()))
+            } else {
+                Err("not connected to nats".to_owned())
+            };
             std::future::ready(answer)
         })
     }

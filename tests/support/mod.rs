@@ -3,13 +3,16 @@
 
 pub mod calls;
 pub mod fault;
+pub mod heard;
 pub mod metrics;
 pub mod money;
 pub mod process;
 pub mod proxy;
 pub mod roles;
 pub mod shop;
+pub mod shoppers;
 pub mod sums;
+pub mod world;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -46,6 +49,8 @@ pub struct System {
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub partitions: Option<u16>,
+    /// A NATS that is there already, in place of one of its own.
+    pub nats_url: Option<String>,
     /// Further arguments, such as `--set payments.workers=1`.
     pub arguments: Vec<String>,
     /// Further environment, such as `FAILPOINTS`.
@@ -78,8 +83,13 @@ impl System {
     async fn begin(&mut self) {
         let mut arguments: Vec<String> = ["up", "--output", "json", "--data"].map(str::to_owned).to_vec();
         arguments.push(self.data().display().to_string());
-        for flag in ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"] {
+        let ports = ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"];
+        let own_nats = self.options.nats_url.is_none();
+        for flag in ports.into_iter().filter(|flag| own_nats || !flag.starts_with("nats")) {
             arguments.extend([format!("--{flag}-port"), "0".to_owned()]);
+        }
+        if let Some(url) = &self.options.nats_url {
+            arguments.extend(["--nats-url".to_owned(), url.clone()]);
         }
         if let Some(partitions) = self.options.partitions {
             arguments.extend(["--partitions".to_owned(), partitions.to_string()]);

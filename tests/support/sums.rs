@@ -10,6 +10,7 @@ use serde_json::Value;
 use spillway_proto::pb::inventory::{ListStockRequest, StockItem};
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::{ListOrdersRequest, Order};
+use tonic::{Code, Response, Status};
 
 use super::{System, money};
 
@@ -36,13 +37,29 @@ async fn request(method: &str, url: &str, body: &str) -> (u16, String) {
     (status, String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
+/// What a client's ordinary retry does: the service that is asked may not have come back yet.
+async fn retrying<T>(ask: impl AsyncFn() -> Result<Response<T>, Status>) -> T {
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(100));
+    let asked = async {
+        loop {
+            every.tick().await;
+            match ask().await {
+                Ok(answer) => return answer.into_inner(),
+                Err(status) if status.code() == Code::Unavailable => {}
+                Err(status) => panic!("{status}"),
+            }
+        }
+    };
+    tokio::time::timeout(super::PATIENCE, asked).await.expect("answered at last")
+}
+
 impl System {
     pub async fn every_order(&self) -> Vec<Order> {
         let mut all = Vec::new();
         let mut page_token = String::new();
         loop {
             let request = ListOrdersRequest { page_size: 500, page_token, ..ListOrdersRequest::default() };
-            let page = self.orders().list_orders(request).await.expect("listed").into_inner();
+            let page = retrying(async || self.orders().list_orders(request.clone()).await).await;
             all.extend(page.orders);
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -53,7 +70,7 @@ impl System {
 
     pub async fn every_item(&self) -> Vec<StockItem> {
         let request = ListStockRequest { page_size: 1000, ..ListStockRequest::default() };
-        let page = self.inventory().list_stock(request).await.expect("listed").into_inner();
+        let page = retrying(async || self.inventory().list_stock(request.clone()).await).await;
         assert!(page.next_page_token.is_empty(), "more than a page of SKUs");
         page.items
     }

@@ -5,13 +5,23 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spillway_natsd::{NatsServer, Obtain, Running, StartError, SyncInterval};
+use spillway_natsd::{NatsServer, Obtain, Running, Sick, StartError, SyncInterval};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Failure;
 
-/// A server that died is started again after this long.
+/// A server that died is started again after this long; one that does not start, after ever longer.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
+const RESTART_PAUSE_AT_MOST: Duration = Duration::from_secs(30);
+
+/// How often a server is asked whether it works, and how long its answer may take.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+const HEALTH_WITHIN: Duration = Duration::from_secs(5);
+
+/// For how long a server may not work before it is started again, at first and at the most.
+const SICK_FOR: Duration = Duration::from_secs(10);
+const SICK_FOR_AT_MOST: Duration = Duration::from_secs(600);
 
 /// The nats-server that `up` starts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,22 +80,56 @@ pub async fn start(binary: PathBuf, folder: &Path, config: &NatsServerConfig) ->
     })
 }
 
-/// Keeps the server running until `stop`, then ends it.
+/// Keeps the server running and working until `stop`, then ends it. One that ended is started again, and one that does
+/// not work for a while is ended and started again: a server that once found its disk full stays wedged until then.
 pub async fn keep(mut server: Running, stop: CancellationToken) {
+    let mut sick_for = SICK_FOR;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             exit = server.exited() => tracing::error!(%exit, "nats-server ended by itself, starting it again"),
-        }
-        tokio::time::sleep(RESTART_PAUSE).await;
-        while let Err(error) = server.restart().await {
-            tracing::error!(%error, "nats-server does not start");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RESTART_PAUSE) => {}
+            why = sick(&server, &mut sick_for) => {
+                tracing::error!(%why, "nats-server does not work, starting it again");
+                sick_for = SICK_FOR_AT_MOST.min(sick_for * 2);
             }
+        }
+        metrics::counter!("spillway_nats_server_restarts_total").increment(1);
+        let mut pause = RESTART_PAUSE;
+        let started = async {
+            tokio::time::sleep(pause).await;
+            while let Err(error) = server.restart().await {
+                pause = RESTART_PAUSE_AT_MOST.min(pause * 2);
+                tracing::error!(%error, "nats-server does not start, trying again in {} s", pause.as_secs_f32());
+                tokio::time::sleep(pause).await;
+            }
+        };
+        tokio::select! {
+            () = started => tracing::info!(pid = server.pid(), "nats-server runs again"),
+            () = stop.cancelled() => break,
         }
     }
     let exit = server.stop().await;
     tracing::info!(%exit, "nats-server ended");
+}
+
+/// Until the server has not worked for some time, in which it may recover by itself. Where that did not help before, the
+/// time is longer: what a start cannot heal, such as one damaged stream, is no reason to stop the others every few seconds.
+async fn sick(server: &Running, sick_for: &mut Duration) -> Sick {
+    let mut since = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match server.health(HEALTH_WITHIN).await {
+            Ok(()) => {
+                since = None;
+                *sick_for = SICK_FOR;
+            }
+            Err(why) => {
+                let since = *since.get_or_insert_with(Instant::now);
+                tracing::warn!(%why, "nats-server does not work");
+                if since.elapsed() >= *sick_for {
+                    return why;
+                }
+            }
+        }
+    }
 }

@@ -145,7 +145,7 @@ impl Pulse {
 
     /// The longest of all partitions. Nothing where NATS is away.
     fn unheard(&mut self, now: Instant) -> Unheard {
-        if !self.bus.is_connected() {
+        if !self.bus.carries() {
             return Unheard::default();
         }
         let waits = self.partitions.iter().map(|partition| self.edges.unheard(*partition, now));

@@ -15,5 +15,5 @@ mod version;
 
 pub use obtain::{Obtain, ObtainError, Obtained, Origin};
 pub use port::port_holder;
-pub use server::{Exit, NatsServer, Running, StartError, SyncInterval};
+pub use server::{Exit, NatsServer, Running, Sick, StartError, SyncInterval};
 pub use version::{MINIMUM, Version};

@@ -1,6 +1,7 @@
 //! A nats-server with JetStream as a child: started, watched, stopped, started again.
 
 mod config;
+mod health;
 mod ready;
 mod supervised;
 
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::port::port_holder;
+pub use health::Sick;
 use ready::Ports;
 use supervised::Supervised;
 pub use supervised::{Exit, STOP_WITHIN};
@@ -194,6 +196,14 @@ impl Running {
     /// The HTTP monitoring: `http://127.0.0.1:18222`.
     pub fn monitor_url(&self) -> String {
         format!("http://{}", self.address(self.ports.monitor))
+    }
+
+    /// Whether the server works, in its own view, JetStream included.
+    ///
+    /// # Errors
+    /// Why not; also where it does not answer `within` the time.
+    pub async fn health(&self, within: Duration) -> Result<(), Sick> {
+        health::ask(self.address(self.ports.monitor), within).await
     }
 
     /// The server's process id (not the supervisor's).

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use tokio::sync::watch;
 
-use super::answering::Answering;
+use super::answering::{Answering, JetStreamState};
 use super::config::BusConfig;
 
 /// A half-open connection is found within two of these.
@@ -82,9 +82,14 @@ impl Bus {
         self.connected.clone()
     }
 
-    /// Whether JetStream answered when it was last spoken to, as that changes; if not, about what it was silent.
-    pub fn jetstream_answers(&self) -> watch::Receiver<Result<(), String>> {
+    /// What JetStream did when it was last spoken to, as that changes.
+    pub fn jetstream(&self) -> watch::Receiver<JetStreamState> {
         self.answering.subscribe()
+    }
+
+    /// Whether JetStream carries now what is said: NATS is connected, and JetStream answers and takes it.
+    pub fn carries(&self) -> bool {
+        self.is_connected() && self.answering.subscribe().borrow().problem().is_none()
     }
 
     /// Lets go of NATS, once everything is said.

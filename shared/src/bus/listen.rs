@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Bus;
 use super::relay::read_headers;
+use super::streams::StreamError;
 use crate::ledger::{Batch, Came, IncidentKind, Ledger, Line, Origin, Service};
 use crate::steps::step_about;
 
@@ -95,7 +96,7 @@ impl<S: Service> Listener<S> {
     }
 
     async fn pull(&self, stream: &str, subject: &str, durable: &str) -> Result<(Met, pull::Stream), String> {
-        let consumer = self.bus.keep_consumer(stream, subject, durable).await.map_err(|e| e.to_string())?;
+        let consumer = self.keep(stream, subject, durable).await.map_err(|e| e.to_string())?;
         let messages = consumer
             .stream()
             .max_messages_per_batch(self.bus.config.consumer.pull_messages)
@@ -117,6 +118,14 @@ impl<S: Service> Listener<S> {
         })
     }
 
+    async fn keep(&self, stream: &str, subject: &str, durable: &str) -> Result<PullConsumer, StreamError> {
+        let kept = self.bus.keep_consumer(stream, subject, durable).await?;
+        if kept.is_changed_back {
+            self.ledger.note(IncidentKind::ConsumerChangedBack, self.source.name(), self.partition, 1);
+        }
+        Ok(kept.consumer)
+    }
+
     /// Keeps the consumer in shape while it is listened to, until it is another one under the same name.
     async fn until_replaced(&self, known: i128, stream: &str, subject: &str, durable: &str) {
         loop {
@@ -124,7 +133,7 @@ impl<S: Service> Listener<S> {
             if !self.bus.is_connected() {
                 continue;
             }
-            match self.bus.keep_consumer(stream, subject, durable).await {
+            match self.keep(stream, subject, durable).await {
                 Ok(consumer) if made_at(&consumer) == known => drop(self.state.send_replace(Ok(()))),
                 Ok(_) => {
                     tracing::warn!(stream, durable, "consumer was made anew, listening to the new one");
@@ -150,6 +159,9 @@ impl<S: Service> Listener<S> {
             let mut next = first;
             let broken = loop {
                 match next {
+                    Some(Ok(message)) if is_stripped(&message) => {
+                        tracing::warn!(source = %self.source, "a message came without its body: somebody changed the consumer");
+                    }
                     Some(Ok(message)) => gathered.push(message),
                     Some(Err(error)) => {
                         tracing::debug!(source = %self.source, %error, "pull broke");
@@ -244,6 +256,13 @@ impl<S: Service> Listener<S> {
 /// When a consumer was made, as Unix time in nanoseconds: whether it is still the same.
 fn made_at(consumer: &PullConsumer) -> i128 {
     consumer.cached_info().created.unix_timestamp_nanos()
+}
+
+/// Whether only the headers were delivered (`headers_only` of a consumer). It is not acknowledged: it comes again once the
+/// consumer is changed back, or its number is asked for.
+fn is_stripped(message: &Message) -> bool {
+    let size = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Size"));
+    message.payload.is_empty() && size.is_some_and(|size| size.as_str() != "0")
 }
 
 /// How a message looked.

@@ -20,6 +20,7 @@ mod shape;
 mod streams;
 mod vigil;
 
+pub use answering::JetStreamState;
 pub use attach::{Needed, attach};
 pub use calls::{CallFailed, Caller, Routes};
 pub use config::{BusConfig, ConsumerConfig, StreamConfig};

@@ -157,7 +157,7 @@ impl<S: Service> Relay<S> {
         match ours {
             Ok(acknowledged) => {
                 self.step("relay.after_puback");
-                self.bus.answering.answered();
+                self.bus.answering.took();
                 metrics::counter!("spillway_relay_published_total", "role" => self.role()).increment(1);
                 // A duplicate is as good: the stream has it, or had it, and who has not heard it asks.
                 if acknowledged.duplicate {
@@ -176,6 +176,7 @@ impl<S: Service> Relay<S> {
                 if matches!(why, NotPublished::NoAnswer(_)) {
                     self.bus.answering.was_silent(&format!("a publish to {} was not acknowledged", self.stream.name));
                 } else {
+                    self.bus.answering.refused(&format!("{}: {why}", self.stream.name));
                     tokio::time::sleep(PAUSE).await;
                 }
                 shape.doubt();

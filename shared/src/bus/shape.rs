@@ -27,6 +27,8 @@ pub(super) struct Looked {
     pub holes: u64,
     /// It was not there, and was just made.
     pub is_new: bool,
+    /// It was not as configured, and is so again.
+    pub is_changed_back: bool,
     /// It is not as configured, and this is why.
     pub problem: Option<String>,
 }
@@ -39,6 +41,7 @@ impl Looked {
             last_sequence: info.state.last_sequence,
             holes: info.state.deleted_count.unwrap_or(0),
             is_new: false,
+            is_changed_back: false,
             problem,
         }
     }
@@ -57,6 +60,8 @@ pub(super) enum Incident {
     Holes,
     /// All its messages are gone.
     Emptied,
+    /// Somebody changed it, and it was changed back.
+    ChangedBack,
 }
 
 impl From<Incident> for IncidentKind {
@@ -67,6 +72,7 @@ impl From<Incident> for IncidentKind {
             Incident::SequenceReused => IncidentKind::SequenceReused,
             Incident::Holes => IncidentKind::StreamHoles,
             Incident::Emptied => IncidentKind::StreamEmptied,
+            Incident::ChangedBack => IncidentKind::StreamChangedBack,
         }
     }
 }
@@ -80,6 +86,7 @@ impl Incident {
             Incident::SequenceReused => "sequence_reused",
             Incident::Holes => "holes",
             Incident::Emptied => "emptied",
+            Incident::ChangedBack => "changed_back",
         }
     }
 }
@@ -141,8 +148,10 @@ impl Shape {
             Ok(looked) => {
                 for incident in self.compare(&looked) {
                     self.tell(incident);
-                    // Its numbers begin anew, wherever.
-                    self.last = 0;
+                    if incident != Incident::ChangedBack {
+                        // Its numbers begin anew, wherever.
+                        self.last = 0;
+                    }
                 }
                 let problem = looked.problem.clone();
                 self.known = Some(looked);
@@ -153,7 +162,7 @@ impl Shape {
         if let Some(why) = &problem
             && self.problem != problem
         {
-            tracing::warn!(role = self.role, stream = self.stream, why, "stream is not in shape, trying again");
+            tracing::warn!(ledger = self.role, stream = self.stream, why, "stream is not in shape, trying again");
         }
         let wait = match problem {
             None => LOOK_EVERY,
@@ -173,6 +182,9 @@ impl Shape {
             return vec![Incident::Recreated];
         }
         let mut incidents = Vec::new();
+        if now.is_changed_back {
+            incidents.push(Incident::ChangedBack);
+        }
         if now.last_sequence < self.last {
             incidents.push(Incident::Behind);
         }
@@ -194,8 +206,11 @@ impl Shape {
         self.news.push(incident);
         let kind = incident.kind();
         metrics::counter!("spillway_stream_incidents_total", "role" => self.role, "kind" => kind).increment(1);
+        if incident == Incident::ChangedBack {
+            return;
+        }
         tracing::error!(
-            role = self.role,
+            ledger = self.role,
             stream = self.stream,
             kind,
             "the stream does not hold what it acknowledged; who has not heard it asks the outbox"
@@ -208,7 +223,7 @@ mod tests {
     use super::*;
 
     fn looked(created: i128, messages: u64, last_sequence: u64, holes: u64) -> Looked {
-        Looked { created, messages, last_sequence, holes, is_new: false, problem: None }
+        Looked { created, messages, last_sequence, holes, is_new: false, is_changed_back: false, problem: None }
     }
 
     /// A stream that held three messages acknowledged two more.

@@ -30,6 +30,13 @@ fn failed(what: String) -> impl Fn(&dyn std::error::Error) -> StreamError {
     move |error| StreamError { what: what.clone(), why: error.to_string() }
 }
 
+/// A consumer that is as it should be.
+pub(super) struct Kept {
+    pub consumer: PullConsumer,
+    /// It was not, and is so again.
+    pub is_changed_back: bool,
+}
+
 impl Bus {
     /// Asks JetStream something, and notes whether it answers.
     async fn ask<T>(&self, what: &str, asked: impl Future<Output = T>) -> Result<T, StreamError> {
@@ -64,7 +71,7 @@ impl Bus {
                 let problem = self.ask(&what, changed).await?.err().map(|error| {
                     format!("it differs ({}) and cannot be changed back: {error}", differences.join(", "))
                 });
-                Ok(Looked::at(found, problem))
+                Ok(Looked { is_changed_back: problem.is_none(), ..Looked::at(found, problem) })
             }
             Err(absent) if is_not_found(&absent) => {
                 self.answering.answered();
@@ -95,12 +102,7 @@ impl Bus {
     }
 
     /// A durable consumer on a stream. Read first: a create that is refused may destroy what is there.
-    pub(super) async fn keep_consumer(
-        &self,
-        stream: &str,
-        subject: &str,
-        durable: &str,
-    ) -> Result<PullConsumer, StreamError> {
+    pub(super) async fn keep_consumer(&self, stream: &str, subject: &str, durable: &str) -> Result<Kept, StreamError> {
         let what = format!("consumer {durable} of stream {stream}");
         let error = failed(what.clone());
         let wanted = self.consumer_config(subject, durable);
@@ -114,13 +116,20 @@ impl Bus {
                 let found = found.map_err(|e| StreamError { what: what.clone(), why: e.to_string() })?;
                 let differences = differences::of_consumer(&found, &wanted, info.paused);
                 if differences.is_empty() {
-                    return Ok(consumer);
+                    return Ok(Kept { consumer, is_changed_back: false });
                 }
                 tracing::warn!(stream, durable, ?differences, "consumer is not as configured, changing it back");
                 metrics::counter!("spillway_consumers_changed_back_total", "role" => self.role()).increment(1);
+                if info.paused {
+                    self.resume(stream, durable).await?;
+                }
                 let back = differences::consumer_changed_back(found, wanted);
                 let changed = self.jetstream.update_consumer_on_stream(back, stream);
-                self.ask(&what, changed).await?.map_err(|e| error(&e))
+                let consumer = self.ask(&what, changed).await?.map_err(|e| {
+                    let why = format!("it differs ({}) and cannot be changed back: {e}", differences.join(", "));
+                    StreamError { what: what.clone(), why }
+                })?;
+                Ok(Kept { consumer, is_changed_back: true })
             }
             Err(absent) if is_consumer_not_found(&absent) => {
                 self.answering.answered();
@@ -128,9 +137,21 @@ impl Bus {
                 let created = self.jetstream.create_consumer_strict_on_stream(wanted, stream);
                 let created = self.ask(&what, created).await?.map_err(|e| error(&e))?;
                 metrics::counter!("spillway_consumers_created_total", "role" => self.role()).increment(1);
-                Ok(created)
+                Ok(Kept { consumer: created, is_changed_back: false })
             }
             Err(other) => Err(error(&other)),
+        }
+    }
+
+    /// An update leaves a pause as it is: it has a request of its own, which without a time ends it.
+    async fn resume(&self, stream: &str, durable: &str) -> Result<(), StreamError> {
+        let what = format!("consumer {durable} of stream {stream}");
+        let nothing = serde_json::json!({});
+        let asked = self.jetstream.request(format!("CONSUMER.PAUSE.{stream}.{durable}"), &nothing);
+        let answer: serde_json::Value = self.ask(&what, asked).await?.map_err(|e| failed(what.clone())(&e))?;
+        match answer.get("error") {
+            None => Ok(()),
+            Some(error) => Err(StreamError { what, why: format!("it is paused and cannot be resumed: {error}") }),
         }
     }
 

@@ -10,8 +10,15 @@ use crate::ledger::{IncidentKind, Ledger, Service};
 /// What is noted is written down so often at most, where no other commit does it.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-/// Counts reconnects, and shows whether there is a connection now.
+/// Counts reconnects and silences, and shows whether there is a connection now.
 pub(super) async fn watch_connection<S: Service>(ledger: Ledger<S>, bus: Bus, stop: CancellationToken) {
+    tokio::select! {
+        ((), ()) = async { tokio::join!(reconnects(&ledger, &bus), silences(&ledger, &bus)) } => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn reconnects<S: Service>(ledger: &Ledger<S>, bus: &Bus) {
     let id = ledger.identity().id;
     let gauge = metrics::gauge!("spillway_jetstream_connected", "role" => id.ledger.name());
     let mut connected = bus.connected();
@@ -24,9 +31,26 @@ pub(super) async fn watch_connection<S: Service>(ledger: Ledger<S>, bus: Bus, st
             ledger.note(IncidentKind::Reconnected, "nats", id.partition, 1);
         }
         was_connected |= is_connected;
-        tokio::select! {
-            changed = connected.changed() => if changed.is_err() { return },
-            () = stop.cancelled() => return,
+        if connected.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Connected all the while: a server that is stopped, or whose disk fails.
+async fn silences<S: Service>(ledger: &Ledger<S>, bus: &Bus) {
+    let id = ledger.identity().id;
+    let gauge = metrics::gauge!("spillway_jetstream_carries", "role" => id.ledger.name());
+    let (mut jetstream, mut was_silent) = (bus.jetstream(), false);
+    loop {
+        let state = jetstream.borrow_and_update().clone();
+        gauge.set(if state.problem().is_some() { 0.0 } else { 1.0 });
+        if state.silent.is_some() && !was_silent {
+            ledger.note(IncidentKind::JetstreamSilent, "nats", id.partition, 1);
+        }
+        was_silent = state.silent.is_some();
+        if jetstream.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -36,6 +36,12 @@ pub enum IncidentKind {
     PublishRetried,
     /// The connection was lost, and made again.
     Reconnected,
+    /// Somebody changed a stream, and it was changed back.
+    StreamChangedBack,
+    /// Somebody changed a consumer, and it was changed back.
+    ConsumerChangedBack,
+    /// NATS was connected, and its JetStream did not answer.
+    JetstreamSilent,
 }
 
 impl IncidentKind {
@@ -52,6 +58,9 @@ impl IncidentKind {
             IncidentKind::ConsumerRecreated => "consumer_recreated",
             IncidentKind::PublishRetried => "publish_retried",
             IncidentKind::Reconnected => "reconnected",
+            IncidentKind::StreamChangedBack => "stream_changed_back",
+            IncidentKind::ConsumerChangedBack => "consumer_changed_back",
+            IncidentKind::JetstreamSilent => "jetstream_silent",
         }
     }
 }

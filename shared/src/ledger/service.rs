@@ -182,6 +182,11 @@ impl<I> Heard<I> {
     /// Reads a batch that may have no number: somebody hands it in all the same.
     pub(super) fn read_again<S: Service<Input = I>>(service: &S, batch: &Batch) -> Self {
         let mut heard = Heard::empty(batch);
+        // Every batch holds an event. Without its body it would count as heard, and what it said be lost.
+        if batch.body.is_empty() {
+            heard.unreadable = Some((Cause::Undecodable, "it is empty".to_owned(), batch.body.clone()));
+            return heard;
+        }
         match service.read(batch) {
             Ok(events) => heard.events = events,
             Err(bad) => heard.unreadable = Some((Cause::Undecodable, bad.0, batch.body.clone())),
