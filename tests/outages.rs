@@ -207,7 +207,7 @@ async fn an_outage_holds_up_nobodys_order_survives_a_kill_and_its_backlog_drains
     assert_eq!(outages.len(), 1, "one outage, one name: {outages:?}");
     // Eight were in hand or came into it until it opened; since then one call at a time probes.
     let tried = count(&system, "select count(*) from due where kind = 'charge' and attempt > 1");
-    assert!((1..=40).contains(&tried), "{tried} of {BEFORE} spent a try");
+    assert!((1..=60).contains(&tried), "{tried} of {BEFORE} spent a try");
     assert_eq!(count(&system, "select count(*) from payment where attempt <> 1"), 0);
 
     let told_before = sum(&counters(&system).await, "spillway_payments_deferred_total");
@@ -229,8 +229,9 @@ async fn an_outage_holds_up_nobodys_order_survives_a_kill_and_its_backlog_drains
     assert!(most <= DRAIN_RATE + 10, "{most} requests in a second: {traffic:?}");
     let charges = provider.charges().await;
     let strays = out_of_turn(&placed, &charges);
-    // Those that were tried in vain wait a little longer for their turn.
-    assert!(strays <= 40, "{strays} of {} were charged out of turn", placed.len());
+    // Those that were tried in vain wait a little longer for their turn, and the others move up; in any order it would
+    // be three of four.
+    assert!(strays <= 70, "{strays} of {} were charged out of turn", placed.len());
 
     let counted = counters(&system).await;
     let names = [
