@@ -1,12 +1,14 @@
 //! `spillway bench`: its own ephemeral system, measured in one run on one machine.
 
 mod bare;
+mod cores;
 mod proc;
 mod report;
 mod stage;
+mod surge;
 mod volume;
 
-use crate::cli::{BenchArgs, Format};
+use crate::cli::{BenchArgs, BenchWhat, Format};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::system::{self, nats::NatsServerConfig};
@@ -31,6 +33,17 @@ pub async fn run(args: BenchArgs, ctx: &Context) -> Result<(), Failure> {
     let folder = tempfile::Builder::new().prefix("spillway-bench-").tempdir();
     let folder = folder.map_err(|e| Failure::missing(format!("cannot make a temporary folder: {e}")))?;
     let nats = NatsServerConfig { port: 0, monitoring_port: 0, ..ctx.load_config(Vec::new())?.config.nats_server };
+    if args.what == BenchWhat::Surge {
+        // Children inherit the core: the system first, then the load.
+        cores::bind_to(0)?;
+        let stage = Stage::start(folder.path(), &nats).await?;
+        let measured = match cores::bind_to(1) {
+            Ok(()) => surge::run(&args, &stage, ctx).await,
+            Err(failure) => Err(failure),
+        };
+        stage.stop().await?;
+        return measured;
+    }
     let stage = Stage::start(folder.path(), &nats).await?;
     let report = measure(&args, &stage, &nats).await;
     stage.stop().await?;

@@ -26,7 +26,7 @@ pub use dlq::{DiscardArgs, DlqListArgs, DlqVerb, LetterCause, LetterState, Redri
 pub use drill::DrillArgs;
 pub use flow::{ActArgs, FlowArgs, FlowName, FlowVerb, LeverArgs};
 pub use payment::{PaymentListArgs, PaymentVerb, SettleArgs, SettleAs};
-pub use system::{BenchArgs, DoctorArgs, Follow, LoadArgs, Role, RunArgs, UpArgs};
+pub use system::{BenchArgs, BenchWhat, DoctorArgs, Follow, LoadArgs, Retry, Role, RunArgs, UpArgs};
 
 use crate::exit::{Exit, Failure};
 use crate::output::Output;

@@ -22,7 +22,7 @@ use crate::check;
 use crate::cli::{DrillArgs, Format, Role};
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::load::{self, Follow, LoadReport, Pace, Plan, Until};
+use crate::load::{self, Follow, LoadReport, Pace, Plan, Retry, Until};
 use crate::system::{self, signals::Signals};
 use counters::Counters;
 use installation::Installation;
@@ -33,6 +33,9 @@ use script::Act;
 
 /// SKUs that the orders are spread over.
 const SKUS: u32 = 20;
+
+/// After this long a call is given up; what became of it is unknown.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Drills, and prints the report.
 ///
@@ -154,7 +157,7 @@ impl Drill {
     fn load(&self, run: Uuid, duration: Duration, history: PathBuf) -> JoinHandle<Result<LoadReport, Failure>> {
         let plan = Plan {
             run,
-            pace: Pace::Open { per_second: f64::from(self.args.rate) },
+            pace: Pace::Open { per_second: f64::from(self.args.rate), then: None },
             until: Until::Elapsed(duration),
             warmup: Duration::ZERO,
             follow: Follow::None,
@@ -163,6 +166,11 @@ impl Drill {
             skus: SKUS,
             lines: 2,
             payment_method: "pm_ok".to_owned(),
+            customers: 1,
+            hot_customer: 1,
+            retry: Retry::Never,
+            deadline: DEADLINE,
+            within: DEADLINE,
             settle: Duration::ZERO,
             history: Some(history),
         };

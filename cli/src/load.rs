@@ -6,6 +6,7 @@ mod orders;
 mod plan;
 mod record;
 mod report;
+mod tally;
 mod track;
 
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
 pub use orders::customer;
-pub use plan::{Follow, Pace, Plan, Until};
+pub use plan::{Follow, Pace, Plan, Retry, Until};
 pub use report::{Latency, LoadReport};
+pub use tally::{Customers, Second};
 
-use crate::cli::{Follow as FollowFlag, Format, LoadArgs};
+use crate::cli::{Follow as FollowFlag, Format, LoadArgs, Retry as RetryFlag};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::system::{self, signals::Signals};
@@ -68,7 +70,11 @@ fn plan(args: &LoadArgs, address: &str) -> Plan {
     Plan {
         run: Uuid::new_v4(),
         pace: match (args.rate, args.in_flight) {
-            (Some(rate), _) => Pace::Open { per_second: f64::from(rate) },
+            (Some(rate), _) => {
+                let then = args.then_rate.zip(args.then_duration);
+                let then = then.map(|(rate, seconds)| (f64::from(rate), Duration::from_secs(seconds)));
+                Pace::Open { per_second: f64::from(rate), then }
+            }
             (None, in_flight) => Pace::Closed { in_flight: in_flight.map_or(1, |n| n as usize) },
         },
         until: match (args.duration, args.count) {
@@ -86,6 +92,15 @@ fn plan(args: &LoadArgs, address: &str) -> Plan {
         skus: args.skus,
         lines: args.lines,
         payment_method: args.payment_method.clone(),
+        customers: args.customers,
+        hot_customer: args.hot_customer,
+        retry: match args.retry {
+            RetryFlag::Never => Retry::Never,
+            RetryFlag::Told => Retry::Told,
+            RetryFlag::Naive => Retry::Naive,
+        },
+        deadline: Duration::from_secs(args.deadline),
+        within: Duration::from_secs(args.within),
         settle: Duration::from_secs(60),
         history: args.history.clone(),
     }
@@ -98,7 +113,7 @@ fn plan(args: &LoadArgs, address: &str) -> Plan {
 pub async fn drive(plan: Plan, shows_progress: bool, stop: CancellationToken) -> Result<LoadReport, Failure> {
     let channels = connect(&plan).await?;
     stock(&plan, channels[0].clone()).await?;
-    let tracker = Arc::new(Tracker::new());
+    let tracker = Arc::new(Tracker::new(plan.within));
     let following = match &plan.follow {
         Follow::Events { nats_url } => Some(follow::events(nats_url, tracker.clone()).await?),
         Follow::Watch | Follow::None => None,

@@ -1,6 +1,8 @@
 //! Logs: to standard error always, so that standard output stays what a verb prints; one JSON object a line unless a
 //! person looks on.
 
+mod queue;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
@@ -20,6 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, reload};
 
 use crate::exit::Failure;
+pub use queue::LastLines;
 
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,11 +64,13 @@ impl Validate for LogConfig {
 ///
 /// # Errors
 /// When the level is none, or logging is on already.
-pub fn init(config: &LogConfig, role: &'static str) -> Result<LogLevel, Failure> {
+pub fn init(config: &LogConfig, role: &'static str) -> Result<(LogLevel, LastLines), Failure> {
     let filter = EnvFilter::try_new(&config.level)
         .map_err(|error| Failure::usage(format!("log.level {:?} is no log level: {error}", config.level)))?;
     let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    let (queue, last) = queue::start(role, std::io::stderr())
+        .map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
+    let lines = tracing_subscriber::fmt().with_writer(queue);
     let configured = config.level.clone();
     // What can be reloaded is made last: its type has the whole subscriber in it.
     let (level, started) = match (config.format, is_terminal) {
@@ -81,7 +86,7 @@ pub fn init(config: &LogConfig, role: &'static str) -> Result<LogLevel, Failure>
         }
     };
     started.map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
-    Ok(level)
+    Ok((level, last))
 }
 
 /// Puts another level in force, or the configured one where there is none.

@@ -25,6 +25,7 @@ use crate::check;
 use crate::cli::Role;
 use crate::config::Config;
 use crate::exit::Failure;
+use crate::logs::LastLines;
 use crate::{logs, metrics};
 
 /// How long the admin server waits for running probes at the end.
@@ -40,6 +41,8 @@ pub fn ledgers(data: &Path) -> std::path::PathBuf {
 pub struct Instruments {
     pub log_level: LogLevel,
     pub metrics: Metrics,
+    /// Dropped last, when nothing is left to be said.
+    _last_lines: Arc<LastLines>,
 }
 
 impl Instruments {
@@ -48,7 +51,8 @@ impl Instruments {
     /// # Errors
     /// When the level is none, or this was done before.
     pub fn start(config: &Config, name: &'static str) -> Result<Instruments, Failure> {
-        Ok(Instruments { log_level: logs::init(&config.log, name)?, metrics: metrics::init()? })
+        let (log_level, last_lines) = logs::init(&config.log, name)?;
+        Ok(Instruments { log_level, metrics: metrics::init()?, _last_lines: Arc::new(last_lines) })
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::proc::Usage;
 use crate::exit::Failure;
+use crate::http;
 use crate::load::LoadReport;
 use crate::system::nats::{self, NatsServerConfig};
 
@@ -24,6 +25,7 @@ pub struct Stage {
     provider: Child,
     system: Child,
     pub grpc: String,
+    admin: String,
 }
 
 /// Processor time and memory of every process of a stage.
@@ -70,7 +72,14 @@ impl Stage {
         )
         .await?;
         let grpc = format!("http://{}", text(&said["grpc"])?);
-        Ok(Stage { folder: folder.to_owned(), nats, provider, system, grpc })
+        let admin = text(&said["admin"]["gateway"])?;
+        Ok(Stage { folder: folder.to_owned(), nats, provider, system, grpc, admin })
+    }
+
+    /// The figures of all roles, as text.
+    pub async fn figures(&self) -> Result<String, Failure> {
+        let text = http::get(&format!("http://{}/metrics", self.admin)).await;
+        text.map(|(_, text)| text).map_err(|why| Failure::failed(format!("no figures: {why}")))
     }
 
     pub fn read(&self) -> Result<Readings, Failure> {

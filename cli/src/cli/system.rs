@@ -126,6 +126,18 @@ pub enum Follow {
     None,
 }
 
+/// What a client of `load` does that is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Retry {
+    /// Gives up
+    #[default]
+    Never,
+    /// Comes back when it was told to, five times at most
+    Told,
+    /// Comes back at once, twenty times at most, whatever it was told
+    Naive,
+}
+
 /// `load ...`
 #[derive(Debug, Clone, Args)]
 #[command(group = ArgGroup::new("pace").args(["rate", "in_flight"]).required(true))]
@@ -164,6 +176,27 @@ pub struct LoadArgs {
     /// Write every call and its outcome there, for `check --history`
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
+    /// After --rate, so many orders a second for --then-duration: to see what the first rate has left behind
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires_all = ["rate", "then_duration"])]
+    pub then_rate: Option<u32>,
+    /// For how long
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), requires = "then_rate")]
+    pub then_duration: Option<u64>,
+    /// Customers that orders are spread over
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub customers: u32,
+    /// How many times as much as each of the others the first customer places
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub hot_customer: u32,
+    /// What a client does that is refused
+    #[arg(long, value_name = "HOW", default_value = "never")]
+    pub retry: Retry,
+    /// How long a client waits for an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub deadline: u64,
+    /// An order that is confirmed in this time counts as confirmed in time
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub within: u64,
     /// Threads of the load itself
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub threads: u16,
@@ -172,9 +205,22 @@ pub struct LoadArgs {
     pub connections: u32,
 }
 
+/// What `bench` measures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum BenchWhat {
+    /// What is carried out, at rest and under load
+    #[default]
+    Throughput,
+    /// What is left of it when 1, 2, 5 and 10 times as much comes: the system on one core, the load on another
+    Surge,
+}
+
 /// `bench ...`
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
+    /// What is measured
+    #[arg(default_value = "throughput")]
+    pub what: BenchWhat,
     /// Orders of each measurement
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub orders: Option<u64>,

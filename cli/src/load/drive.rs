@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use spillway_proto::OrderId;
-use spillway_proto::pb::orders::PlaceOrderResponse;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
+use spillway_proto::pb::orders::{PlaceOrderRequest, PlaceOrderResponse};
 use spillway_proto::time::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -16,15 +16,26 @@ use tonic::{Code, Request, Response, Status};
 
 use super::follow;
 use super::orders::Orders;
-use super::plan::{Follow, Pace, Plan, Until};
+use super::plan::{Follow, Pace, Plan, Retry, Until};
 use super::record::{Ended, Recorder};
+use super::tally::{Refused, Sent};
 use super::track::Tracker;
 
-/// After this long a PlaceOrder is given up; what became of it is unknown.
-const GIVE_UP: Duration = Duration::from_secs(30);
+/// How often a client tries again at most.
+const TOLD_TRIES: u32 = 5;
+const NAIVE_TRIES: u32 = 20;
+
+/// How soon a naive client does.
+const NAIVE_PAUSE: Duration = Duration::from_millis(10);
+
+/// A lane of a closed loop that is refused waits no longer than this.
+const LANE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where an error does not say when to come back.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Orders that an open loop has under way at most: beyond it the system is not keeping up, and the run says so.
-const MOST_UNDER_WAY: usize = 100_000;
+const MOST_UNDER_WAY: usize = 400_000;
 
 /// A run under way.
 pub struct Drive {
@@ -66,7 +77,7 @@ impl Drive {
             under_way: TaskTracker::new(),
         });
         match sender.plan.pace {
-            Pace::Open { per_second } => sender.clone().open(per_second, &self.stop).await,
+            Pace::Open { per_second, then } => sender.clone().open(per_second, then, &self.stop).await,
             Pace::Closed { in_flight } => sender.clone().closed(in_flight.max(1), &self.stop).await,
         }
         sender.under_way.close();
@@ -75,24 +86,50 @@ impl Drive {
 }
 
 impl Sender {
-    /// Every order has its moment, whether or not the ones before it were answered.
-    async fn open(self: Arc<Self>, per_second: f64, stop: &CancellationToken) {
-        let began = Instant::now();
+    /// Every order has its moment, whether or not the ones before it were answered. After the first rate perhaps
+    /// another one, for so long.
+    async fn open(self: Arc<Self>, per_second: f64, then: Option<(f64, Duration)>, stop: &CancellationToken) {
         let room = Arc::new(Semaphore::new(MOST_UNDER_WAY));
+        let moment = |began: Instant, n: u64, rate: f64| began + Duration::from_secs_f64(n as f64 / rate);
+        let mut began = Instant::now();
         for n in 0u64.. {
-            let due = began + Duration::from_secs_f64(n as f64 / per_second);
-            let Some(counts) = self.claim(due) else { return };
-            tokio::select! {
-                () = tokio::time::sleep_until(due.into()) => {}
-                () = stop.cancelled() => return,
+            let due = moment(began, n, per_second);
+            let Some(second) = self.claim(due) else {
+                began = due;
+                break;
+            };
+            if !self.send(due, second, &room, stop).await {
+                return;
             }
-            let Ok(place) = room.clone().acquire_owned().await else { return };
-            let sender = self.clone();
-            self.under_way.spawn(async move {
-                sender.place(due, counts).await;
-                drop(place);
-            });
         }
+        let Some((per_second, duration)) = then else { return };
+        for n in 0u64.. {
+            let due = moment(began, n, per_second);
+            if due >= began + duration || !self.send(due, Some(self.second(due)), &room, stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Sends an order at its moment. False where the run is over.
+    async fn send(
+        self: &Arc<Self>,
+        due: Instant,
+        second: Option<usize>,
+        room: &Arc<Semaphore>,
+        stop: &CancellationToken,
+    ) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep_until(due.into()) => {}
+            () = stop.cancelled() => return false,
+        }
+        let Ok(place) = room.clone().acquire_owned().await else { return false };
+        let sender = self.clone();
+        self.under_way.spawn(async move {
+            sender.place(due, second).await;
+            drop(place);
+        });
+        true
     }
 
     /// So many at a time; each sends its next order when the one before has ended.
@@ -103,8 +140,8 @@ impl Sender {
                 tokio::spawn(async move {
                     while !stop.is_cancelled() {
                         let now = Instant::now();
-                        let Some(counts) = sender.claim(now) else { return };
-                        let Some(order) = sender.place(now, counts).await else { continue };
+                        let Some(second) = sender.claim(now) else { return };
+                        let Some(order) = sender.place(now, second).await else { continue };
                         tokio::select! {
                             () = sender.tracker.until_ended(order) => {}
                             () = stop.cancelled() => return,
@@ -120,50 +157,83 @@ impl Sender {
         }
     }
 
-    /// Claims the next order of this moment: whether it counts, or `None` where the run is over.
-    fn claim(&self, at: Instant) -> Option<bool> {
+    /// Claims the next order of this moment: its second, if it counts, or `None` where the run is over.
+    fn claim(&self, at: Instant) -> Option<Option<usize>> {
         if at < self.measured_from {
-            return Some(false);
+            return Some(None);
         }
         let claimed = self.measured.fetch_add(1, Ordering::Relaxed);
         let is_over = match self.plan.until {
             Until::Elapsed(duration) => at >= self.measured_from + duration,
             Until::Sent(count) => claimed >= count,
         };
-        (!is_over).then_some(true)
+        (!is_over).then(|| Some(self.second(at)))
+    }
+
+    /// Seconds since the warm-up.
+    fn second(&self, at: Instant) -> usize {
+        usize::try_from(at.saturating_duration_since(self.measured_from).as_secs()).unwrap_or(usize::MAX)
     }
 
     /// Places an order that should go at this moment. Answers the order while its end is still to come.
-    async fn place(&self, due: Instant, counts: bool) -> Option<OrderId> {
+    async fn place(&self, due: Instant, second: Option<usize>) -> Option<OrderId> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let follows = self.plan.follow != Follow::None;
         let which = usize::try_from(n).unwrap_or(0) % self.clients.len();
         let mut client = self.clients[which].clone();
-        let order = self.orders.request(n);
-        let recorded = self.recorder.as_ref().map(|recorder| (recorder, order.clone(), Timestamp::now()));
-        let mut request = Request::new(order);
-        request.set_timeout(GIVE_UP);
-        self.tracker.sent(due, counts);
-        let answer = client.place_order(request).await;
-        if let Some((recorder, request, invoke)) = recorded {
-            let outcome = outcome(&answer);
-            recorder.ended(Ended { request, invoke, complete: Timestamp::now(), outcome }).await;
+        let is_hot = self.plan.hot_customer > 1 && self.orders.customer(n) == 0;
+        let sent = Sent { due, second, is_hot };
+        self.tracker.sent(&sent);
+        let answer = self.call(&mut client, self.orders.request(n), &sent).await?;
+        let order: OrderId = answer.order?.order_id.parse().ok()?;
+        let known = self.tracker.accepted(order, sent, follows);
+        if self.plan.follow == Follow::Watch && !known {
+            self.under_way.spawn(follow::watch(client, order, self.tracker.clone()));
         }
-        match answer {
-            Ok(answer) => {
-                let order: OrderId = answer.into_inner().order?.order_id.parse().ok()?;
-                let known = self.tracker.accepted(order, due, counts, follows);
-                if self.plan.follow == Follow::Watch && !known {
-                    self.under_way.spawn(follow::watch(client, order, self.tracker.clone()));
+        (!known).then_some(order)
+    }
+
+    /// Calls, and again as often as this kind of client does.
+    async fn call(
+        &self,
+        client: &mut OrderServiceClient<Channel>,
+        message: PlaceOrderRequest,
+        sent: &Sent,
+    ) -> Option<PlaceOrderResponse> {
+        for tried in 0.. {
+            let mut request = Request::new(message.clone());
+            request.set_timeout(self.plan.deadline);
+            if tried > 0 && self.plan.retry == Retry::Told {
+                request.metadata_mut().insert("grpc-previous-rpc-attempts", tried.into());
+            }
+            let began = Instant::now();
+            let recorded = self.recorder.as_ref().map(|recorder| (recorder, message.clone(), Timestamp::now()));
+            let answer = client.place_order(request).await;
+            if let Some((recorder, request, invoke)) = recorded {
+                let outcome = outcome(&answer);
+                recorder.ended(Ended { request, invoke, complete: Timestamp::now(), outcome }).await;
+            }
+            let status = match answer {
+                Ok(answer) => return Some(answer.into_inner()),
+                Err(status) => status,
+            };
+            let told = pushback(&status);
+            let refused = Refused { code: status.code(), has_retry_info: told.is_some(), took: began.elapsed() };
+            self.tracker.refused(sent, &refused);
+            let told = told.unwrap_or(PAUSE);
+            let again = match (self.plan.retry, self.plan.pace) {
+                (Retry::Told, _) => (tried < TOLD_TRIES).then_some(told),
+                (Retry::Naive, _) => (tried < NAIVE_TRIES).then_some(NAIVE_PAUSE),
+                // The next order of this lane waits in place of this one.
+                (Retry::Never, Pace::Closed { .. }) => {
+                    tokio::time::sleep(told.min(LANE_PAUSE)).await;
+                    None
                 }
-                (!known).then_some(order)
-            }
-            Err(status) => {
-                self.tracker.refused(&format!("{:?}", status.code()), counts);
-                tokio::time::sleep(pushback(&status)).await;
-                None
-            }
+                (Retry::Never, Pace::Open { .. }) => None,
+            };
+            tokio::time::sleep(again?).await;
         }
+        None
     }
 }
 
@@ -175,7 +245,7 @@ fn outcome(answer: &Result<Response<PlaceOrderResponse>, Status>) -> Result<Orde
 }
 
 /// How long the server wants to be left alone.
-fn pushback(status: &tonic::Status) -> Duration {
+fn pushback(status: &tonic::Status) -> Option<Duration> {
     let millis = status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok()?.parse().ok());
-    Duration::from_millis(millis.unwrap_or(20u64).min(5_000))
+    millis.map(Duration::from_millis)
 }

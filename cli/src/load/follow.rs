@@ -11,7 +11,8 @@ use spillway_proto::{EventKind, Ledger, OrderId, Partition, batch, ledgers};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
-use super::track::{End, Tracker};
+use super::tally::End;
+use super::track::Tracker;
 use crate::exit::Failure;
 
 /// Hears every end that orders tells, in all partitions.

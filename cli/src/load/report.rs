@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::track::Tally;
+use super::tally::{Customers, Second, Tally};
 
 /// The outcome of a load run. Latencies are in milliseconds, and count from when an order should have been sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,12 +19,23 @@ pub struct LoadReport {
     pub still_open: u64,
     /// Answers that were no acceptance, by gRPC code.
     pub refused: BTreeMap<String, u64>,
+    /// Those of them that did not say when to come back.
+    pub without_retry_info: u64,
+    /// Confirmed within the time that makes an order a good one.
+    pub in_time: u64,
     /// From the first order sent to the last end heard.
     pub seconds: f64,
     pub accepted_per_second: f64,
     pub confirmed_per_second: f64,
     pub accept_latency_ms: Latency,
     pub confirm_latency_ms: Latency,
+    /// From a call to its refusal.
+    pub refusal_latency_ms: Latency,
+    /// The customer who places more than the others, and the others together.
+    pub hot_customer: Customers,
+    pub other_customers: Customers,
+    /// By when orders should have been sent.
+    pub by_second: Vec<Second>,
 }
 
 /// Percentiles in milliseconds.
@@ -70,6 +81,12 @@ impl From<&Tally> for LoadReport {
             confirmed_per_second: rate(tally.confirmed),
             accept_latency_ms: Latency::of(&tally.accept),
             confirm_latency_ms: Latency::of(&tally.confirm),
+            refusal_latency_ms: Latency::of(&tally.refusal),
+            without_retry_info: tally.without_retry_info,
+            in_time: tally.in_time,
+            hot_customer: tally.hot,
+            other_customers: tally.others,
+            by_second: tally.seconds.clone(),
         }
     }
 }
@@ -87,8 +104,20 @@ impl LoadReport {
             line("still open", self.still_open.to_string()),
         ];
         lines.extend(self.refused.iter().map(|(code, count)| line(&format!("refused: {code}"), count.to_string())));
+        lines.push(line("confirmed in time", self.in_time.to_string()));
+        if !self.refused.is_empty() {
+            lines.push(line("refused, not told when to come back", self.without_retry_info.to_string()));
+        }
+        if self.hot_customer.sent > 0 {
+            for (name, customers) in [("hot customer", self.hot_customer), ("other customers", self.other_customers)] {
+                let Customers { sent, accepted, in_time } = customers;
+                lines.push(line(name, format!("sent {sent}  accepted {accepted}  confirmed in time {in_time}")));
+            }
+        }
         lines.push(line("seconds", format!("{:.1}", self.seconds)));
-        for (name, latency) in [("accept", self.accept_latency_ms), ("confirm", self.confirm_latency_ms)] {
+        let refusal = (!self.refused.is_empty()).then_some(("refusal", self.refusal_latency_ms));
+        let latencies = [("accept", self.accept_latency_ms), ("confirm", self.confirm_latency_ms)];
+        for (name, latency) in latencies.into_iter().chain(refusal) {
             let text = format!(
                 "p50 {:.1}  p90 {:.1}  p99 {:.1}  p99.9 {:.1}  max {:.1}",
                 latency.p50, latency.p90, latency.p99, latency.p999, latency.max

@@ -119,7 +119,7 @@ impl Admission {
 
     /// Lets in so much from now on.
     fn let_in(&self, share: f64, signal: Signal) {
-        self.shares.tick(share);
+        let share = self.shares.tick(share);
         let was_whole = self.share.swap((share * f64::from(WHOLE)) as u32, Ordering::Relaxed) == WHOLE;
         self.is_unheard.store(signal == Signal::Unheard, Ordering::Relaxed);
         match (was_whole, share >= 1.0) {
@@ -152,13 +152,13 @@ mod tests {
         let admission = Admission::new(Arc::from("default"));
         let message = PlaceOrderRequest { customer_id: "ada".to_owned(), ..Default::default() }.encode_to_vec();
         assert!(admission.guards(PLACE_ORDER) && !admission.guards("/spillway.orders.v1.OrderService/GetOrder"));
-        let let_in = || (0..1000).filter(|_| admission.refuse(&message, 0).is_none()).count();
-        assert_eq!(let_in(), 1000);
+        let let_in = || (0..5000).filter(|_| admission.refuse(&message, 0).is_none()).count();
+        assert_eq!(let_in(), 5000);
         admission.let_in(0.25, Signal::Unheard);
         let some = let_in();
-        assert!((100..500).contains(&some), "{some}");
+        assert!((500..2000).contains(&some), "{some}");
         admission.let_in(1.0, Signal::Unheard);
-        assert_eq!(let_in(), 1000);
+        assert_eq!(let_in(), 5000);
     }
 
     #[test]
@@ -166,12 +166,12 @@ mod tests {
         let admission = Admission::new(Arc::from("default"));
         let (read, mut let_in) = (Extensions::new(), Extensions::new());
         let_in.insert(LetIn);
-        for _ in 0..1000 {
+        for _ in 0..5000 {
             admission.admit(&read, "ada").expect("nobody is refused at rest");
         }
         admission.let_in(0.01, Signal::CommitWait);
         let refused = (0..100).filter_map(|_| admission.admit(&read, "ada").err()).count();
-        assert!(refused > 50, "{refused}");
+        assert!(refused > 30, "{refused}");
         assert!((0..100).all(|_| admission.admit(&let_in, "ada").is_ok()));
     }
 }

@@ -13,14 +13,14 @@ use std::time::Duration;
 /// e-folds by which the share falls for each second that the wait has grown.
 const ON_GROWTH: f64 = 2.0;
 /// e-folds a second by which it falls for each second that the wait is too long.
-const ON_EXCESS: f64 = 0.5;
+const ON_EXCESS: f64 = 1.0;
 /// e-folds a second by which it grows where something waits, and where nearly nothing does.
 const RECOVERY: f64 = 0.2;
 const FAST_RECOVERY: f64 = 2.0;
 /// Nearly nothing, as a part of the target.
 const NEARLY_NOTHING: f64 = 0.1;
 /// Growth of the wait counts from this part of the target on: a queue that forms and is gone again is no overload.
-const NOTICED: f64 = 0.25;
+const NOTICED: f64 = 0.5;
 /// So much is always let in, so that the end of an overload is noticed.
 const LEAST: f64 = 0.01;
 /// Beyond this there is no pressure worth regulating.
@@ -141,7 +141,7 @@ mod tests {
     fn below_the_capacity_nothing_is_refused() {
         let mut pressure = Pressure::new(Duration::from_secs(1));
         let tick = Duration::from_millis(100);
-        for wait in [0, 50, 240, 120, 0, 200, 10] {
+        for wait in [0, 50, 480, 120, 0, 400, 10] {
             assert_eq!(pressure.update(Duration::from_millis(wait), tick), 1.0);
         }
     }

@@ -12,6 +12,10 @@ const COLUMNS: usize = 1024;
 /// One order in units of the counters: they shrink by sixteenths and must not stick.
 const ORDER: u32 = 256;
 
+/// Orders that are let in whatever the share, in the time that is looked back on: some 250 a second. So few are no surge,
+/// wherever they wait, and a machine that is slow for another reason is not helped by refusing them.
+const TRICKLE: f64 = 400.0;
+
 /// Counts what each customer places, for about the last one and a half seconds.
 #[derive(Debug)]
 pub struct Shares {
@@ -40,8 +44,8 @@ impl Shares {
     }
 
     /// Lets time pass by a tick, a tenth of a second, and sets the allowance so that the customers together are let in
-    /// with `share` of what they place.
-    pub fn tick(&self, share: f64) {
+    /// with `share` of what they place, and with no less than a trickle. Answers the share that comes of it.
+    pub fn tick(&self, share: f64) -> f64 {
         let mut placed = Vec::with_capacity(COLUMNS);
         for (index, row) in self.rows.iter().enumerate() {
             for counter in row {
@@ -52,8 +56,11 @@ impl Shares {
                 }
             }
         }
+        let orders = placed.iter().map(|placed| f64::from(*placed)).sum::<f64>() / f64::from(ORDER);
+        let share = if orders <= TRICKLE { 1.0 } else { share.max(TRICKLE / orders) };
         let allowance = if share >= 1.0 { u32::MAX } else { water_level(&mut placed, share) };
         self.allowance.store(allowance, Ordering::Relaxed);
+        share
     }
 }
 
@@ -95,9 +102,9 @@ mod tests {
 
     #[test]
     fn one_customer_at_ten_times_leaves_the_others_theirs() {
-        let mut orders = vec![10; 10];
-        orders[3] = 100;
-        // The system does 120 orders a tick, 190 come.
+        let mut orders = vec![40; 10];
+        orders[3] = 400;
+        // The system does 480 orders a tick, 760 come.
         let taken = let_in(&Shares::default(), &orders, 120.0 / 190.0);
         for (customer, part) in taken.iter().enumerate().filter(|(customer, _)| *customer != 3) {
             assert!(*part > 0.95, "customer {customer} keeps {part}");
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn equals_are_cut_equally_and_without_pressure_nobody_is() {
-        let taken = let_in(&Shares::default(), &[20; 12], 0.5);
+        let taken = let_in(&Shares::default(), &[80; 12], 0.5);
         assert!(taken.iter().all(|part| (0.4..0.6).contains(part)), "{taken:?}");
         assert_eq!(let_in(&Shares::default(), &[1, 500], 1.0), [1.0, 1.0]);
     }
@@ -126,6 +133,12 @@ mod tests {
         }
         assert!(light > 0.95 * 60_000.0, "{light}");
         assert!(heavy < 0.5 * 60_000.0, "{heavy}");
+    }
+
+    #[test]
+    fn a_trickle_is_never_refused() {
+        let taken = let_in(&Shares::default(), &[5; 4], 0.01);
+        assert!(taken.iter().all(|part| *part == 1.0), "{taken:?}");
     }
 
     #[test]

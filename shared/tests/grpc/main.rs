@@ -1,5 +1,6 @@
 //! The gRPC server against real clients on real sockets.
 
+mod attacks;
 mod connections;
 mod discovery;
 mod drain;

@@ -1,6 +1,7 @@
 //! The corpus: messages that are right, and messages with the paths of all that is wrong with them.
 
 mod garbage;
+mod largest;
 mod orders;
 mod others;
 
