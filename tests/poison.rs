@@ -40,10 +40,13 @@ fn refuse_in_orders(system: &System, refuse: bool) {
     let file = rusqlite::Connection::open(system.ledger("orders-0")).expect("opens");
     file.busy_timeout(Duration::from_secs(10)).expect("set");
     let sql = if refuse {
-        "create trigger refuse_poison before insert on orders when new.customer_id = 'poison-constraint'
+        // Whether it is the first event of its order or comes after inventory's answer.
+        "create trigger refuse_insert before insert on orders when new.customer_id = 'poison-constraint'
+         begin select raise(abort, 'customers of poison are refused'); end;
+         create trigger refuse_update before update on orders when new.customer_id = 'poison-constraint'
          begin select raise(abort, 'customers of poison are refused'); end"
     } else {
-        "drop trigger refuse_poison"
+        "drop trigger refuse_insert; drop trigger refuse_update"
     };
     file.execute_batch(sql).expect("done");
 }
