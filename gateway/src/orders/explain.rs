@@ -5,10 +5,12 @@ mod compose;
 mod tests;
 mod words;
 
-use spillway_proto::pb::internal::{ExplainRequest, ExplainResponse};
+use spillway_proto::pb::internal::{DeadLettersRequest, DeadLettersResponse, ExplainRequest, ExplainResponse};
+use spillway_proto::pb::ops::DeadLetter;
+use spillway_proto::pb::ops::dead_letter::State as LetterState;
 use spillway_proto::pb::orders::ExplainOrderResponse;
 use spillway_proto::time::Timestamp;
-use spillway_proto::{Ledger as Source, OrderId};
+use spillway_proto::{Ledger as Source, OrderId, Subject};
 use spillway_shared::bus::{CallFailed, Caller};
 use spillway_shared::grpc::CallError;
 use tonic::Status;
@@ -21,6 +23,9 @@ use compose::{Accepted, Answer, Known};
 
 /// In the order in which an order passes them.
 const ASKED: [Source; 4] = [Source::Inventory, Source::Payments, Source::Orders, Source::Notifications];
+
+/// Dead letters of an order that are told of.
+const LETTERS: i32 = 10;
 
 /// # Errors
 /// NOT_FOUND where neither orders nor the intake knows the order; UNAVAILABLE where orders does not answer and the
@@ -63,15 +68,35 @@ pub(super) async fn explain(
     Ok(compose::compose(known))
 }
 
+/// What a ledger says of the order, and of its messages that it could not take.
 async fn ask(reading: &Reading, caller: &Caller, source: Source, order_id: OrderId) -> (Source, Answer) {
     let request = ExplainRequest { order_id: order_id.to_string() };
     let asked = reading.bus.call::<ExplainResponse>(source, order_id.partition(), "explain", caller, &request);
-    let answer = match asked.await {
-        Ok(ExplainResponse { explanation: Some(explanation) }) => Answer::Said(Box::new(explanation)),
+    let dead = letters(reading, caller, source, order_id, LetterState::Dead);
+    let discarded = letters(reading, caller, source, order_id, LetterState::Discarded);
+    let (answer, dead, discarded) = tokio::join!(asked, dead, discarded);
+    let answer = match answer {
+        Ok(ExplainResponse { explanation: Some(explanation) }) => {
+            Answer::Said(Box::new(compose::with_letters(explanation, &dead, &discarded)))
+        }
         Ok(ExplainResponse { explanation: None }) => Answer::Cannot("its answer is empty".to_owned()),
         Err(CallFailed::NoAnswer { why, .. }) => Answer::Silent(why),
         Err(CallFailed::Refused(refusal)) => Answer::Cannot(refusal.message),
         Err(CallFailed::Unreadable { why, .. }) => Answer::Cannot(why),
     };
     (source, answer)
+}
+
+/// None where the ledger cannot say: its own explanation then tells that it does not answer.
+async fn letters(
+    reading: &Reading,
+    caller: &Caller,
+    source: Source,
+    order_id: OrderId,
+    state: LetterState,
+) -> Vec<DeadLetter> {
+    let subject = Subject::Order(order_id).to_string();
+    let request = DeadLettersRequest { subject, state: state.into(), limit: LETTERS, ..DeadLettersRequest::default() };
+    let asked = reading.bus.call::<DeadLettersResponse>(source, order_id.partition(), "dead_letters", caller, &request);
+    asked.await.map(|told| told.dead_letters).unwrap_or_default()
 }

@@ -1,6 +1,8 @@
 //! What ledgers say of an order, put together: plain functions of what was heard.
 
 use spillway_proto::Ledger as Source;
+use spillway_proto::pb::ops::DeadLetter;
+use spillway_proto::pb::ops::dead_letter::Cause;
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::waiting::Kind;
 use spillway_proto::pb::orders::{ExplainOrderResponse, LedgerExplanation, Order, Reason, Waiting};
@@ -78,6 +80,32 @@ pub fn compose(known: Known) -> ExplainOrderResponse {
         }
     }
     ExplainOrderResponse { order, summary, ledgers, operator_actions }
+}
+
+/// Adds what a ledger could not take of the order's messages, and what of them somebody put away for good.
+pub fn with_letters(told: LedgerExplanation, dead: &[DeadLetter], discarded: &[DeadLetter]) -> LedgerExplanation {
+    let problem = match (dead.first(), discarded.first()) {
+        (Some(letter), _) => format!("{}: {}", cause(letter), letter.error),
+        (None, Some(letter)) => {
+            let (id, reason) = (&letter.dead_letter_id, &letter.reason);
+            format!("a message of it, dead letter {id}, was put away for good by an operator: {reason}")
+        }
+        (None, None) => return told,
+    };
+    let dead_letters = dead.iter().map(|letter| letter.dead_letter_id.clone()).collect();
+    LedgerExplanation { dead_letters, last_problem: problem, ..told }
+}
+
+fn cause(letter: &DeadLetter) -> &'static str {
+    match letter.cause() {
+        Cause::Undecodable => "it cannot be read",
+        Cause::Newer => "a newer build said it, and this one does not know it yet",
+        Cause::Panic => "deciding on it panicked",
+        Cause::Constraint => "the database refuses what it leads to",
+        Cause::Unnumbered => "it has no valid number",
+        Cause::Crash => "the process died with it in hand, again and again",
+        Cause::Unspecified => "for a reason that this build does not know",
+    }
 }
 
 impl Answer {
@@ -198,10 +226,10 @@ fn dead_letter(known: &Known, kind: Kind) -> Option<Wait> {
         (*source != Source::Notifications).then_some((source, told))
     })?;
     let ids = told.dead_letters.join(", ");
-    let problem = if told.last_problem.is_empty() { String::new() } else { format!(" ({})", told.last_problem) };
+    let problem = if told.last_problem.is_empty() { String::new() } else { format!(": {}", told.last_problem) };
     let why = format!(
-        "{source} could not take a message of this order{problem}, and keeps it as dead letter {ids}: nothing goes on \
-         until somebody redrives it."
+        "{source} could not take a message of this order{problem}. It is kept as dead letter {ids}, and the order goes \
+         on when somebody redrives it."
     );
     let show = format!("spillway dlq show {}", told.dead_letters[0]);
     let redrive = format!("spillway dlq redrive {} --reason TEXT", told.dead_letters[0]);
@@ -211,6 +239,7 @@ fn dead_letter(known: &Known, kind: Kind) -> Option<Wait> {
 fn stock(known: &Known) -> Wait {
     let Some(told) = known.said(Source::Inventory) else { return silent(known, Source::Inventory, Kind::Stock) };
     let why = match (told.knows_order, told.state.as_str()) {
+        (false, _) if !told.last_problem.is_empty() => of_ledger(told, known.now),
         (false, _) => "Inventory has not come to it yet: it takes orders as they were accepted.".to_owned(),
         (true, "HELD") => "Inventory holds its lines, and orders and payments are about to hear of it.".to_owned(),
         (true, "REFUSED") => "Inventory refused it, and orders is about to hear of it.".to_owned(),
@@ -221,15 +250,16 @@ fn stock(known: &Known) -> Wait {
 
 fn payment(known: &Known) -> Wait {
     let Some(told) = known.said(Source::Payments) else { return silent(known, Source::Payments, Kind::Payment) };
-    if !told.knows_order {
+    if !told.knows_order && told.last_problem.is_empty() {
         return Wait::on(Kind::Payment, "Its lines are held, and payments has not come to it yet.".to_owned());
     }
     let expected = told.next_time.as_ref().and_then(time::from_wire);
     let expected = expected.filter(|at| *at > known.now && told.paused.is_empty());
+    let resume = (!told.paused.is_empty()).then(|| "spillway resume payments --reason TEXT".to_owned());
     let is_decided = ["CAPTURED", "DECLINED"].contains(&told.state.as_str());
     let heard = if is_decided { "Orders is about to hear of it." } else { "" };
     let why = join([of_ledger(told, known.now), heard.to_owned()]);
-    Wait { expected, ..Wait::on(Kind::Payment, why) }
+    Wait { expected, actions: resume.into_iter().collect(), ..Wait::on(Kind::Payment, why) }
 }
 
 /// The ledger whose turn it is does not say anything.

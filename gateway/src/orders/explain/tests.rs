@@ -1,13 +1,15 @@
 //! Everything that an order can wait for, and how it is told.
 
 use spillway_proto::Ledger as Source;
+use spillway_proto::pb::ops::DeadLetter;
+use spillway_proto::pb::ops::dead_letter::Cause;
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::waiting::Kind;
 use spillway_proto::pb::orders::{ExplainOrderResponse, LedgerExplanation, Order, Reason, Waiting};
 use spillway_proto::time::{self, Timestamp};
 
 use super::ASKED;
-use super::compose::{Accepted, Answer, Known, compose};
+use super::compose::{Accepted, Answer, Known, compose, with_letters};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -75,6 +77,10 @@ impl Known {
     }
 }
 
+fn put_away() -> LedgerExplanation {
+    with_letters(known("CHARGING"), &[], &[letter("d1")])
+}
+
 fn waits_for_payment(told: LedgerExplanation) -> Known {
     all(Some(pending(Kind::Payment))).held().says(Source::Payments, told)
 }
@@ -89,12 +95,13 @@ fn breaker_open() -> LedgerExplanation {
     }
 }
 
+fn letter(id: &str) -> DeadLetter {
+    let (dead_letter_id, error, reason) = (id.to_owned(), "out of bounds".to_owned(), "known fraud".to_owned());
+    DeadLetter { dead_letter_id, error, reason, cause: Cause::Panic.into(), ..DeadLetter::default() }
+}
+
 fn dead() -> LedgerExplanation {
-    LedgerExplanation {
-        dead_letters: vec!["d1".into()],
-        last_problem: "PANIC: index out of bounds".into(),
-        ..Default::default()
-    }
+    with_letters(LedgerExplanation::default(), &[letter("d1")], &[letter("d0")])
 }
 
 /// (what it is, what is known, words of the summary, what an operator can do)
@@ -128,18 +135,17 @@ fn waiting_for_stock() -> Vec<Case> {
         (
             "a poison message",
             stock().says(Source::Inventory, dead()),
-            vec!["Inventory could not take a message of this order (PANIC: index out of bounds)", "dead letter d1"],
+            vec![
+                "Inventory could not take a message of this order: deciding on it panicked: out of bounds.",
+                "dead letter d1",
+            ],
             vec!["spillway dlq show d1", "spillway dlq redrive d1 --reason TEXT"],
         ),
     ]
 }
 
 fn waiting_for_payment() -> Vec<Case> {
-    let paused = LedgerExplanation {
-        paused: "the provider asked us to".into(),
-        operator_actions: vec!["spillway resume payments --reason TEXT".into()],
-        ..breaker_open()
-    };
+    let paused = LedgerExplanation { paused: "the provider asked us to".into(), ..breaker_open() };
     let parked = LedgerExplanation {
         last_problem: "the provider captured another amount".into(),
         next_step: "a person settles it".into(),
@@ -184,6 +190,12 @@ fn waiting_for_payment() -> Vec<Case> {
         ),
         ("captured, not heard", waits_for_payment(known("CAPTURED")), vec!["Orders is about to hear of it."], vec![]),
         ("not heard", waits_for_payment(LedgerExplanation::default()), vec!["payments has not come to it yet"], vec![]),
+        (
+            "a poison message, put away",
+            waits_for_payment(put_away()),
+            vec!["Last problem: a message of it, dead letter d1, was put away for good by an operator: known fraud."],
+            vec![],
+        ),
         (
             "payments down",
             waits_for_payment(known("CHARGING")).silent(Source::Payments),

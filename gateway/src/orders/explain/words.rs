@@ -40,7 +40,9 @@ fn span(seconds: i64) -> String {
 /// What a ledger says of work that is not done: where it stands, what holds it up, and what comes next.
 pub fn of_ledger(told: &LedgerExplanation, now: Timestamp) -> String {
     let attempt = (told.attempt > 1).then(|| format!("It is at attempt {}.", told.attempt));
-    let problem = (!told.last_problem.is_empty()).then(|| sentence(&format!("last problem: {}", told.last_problem)));
+    // Some ledgers tell it twice.
+    let is_new = !told.last_problem.is_empty() && !told.summary.contains(&told.last_problem);
+    let problem = is_new.then(|| sentence(&format!("last problem: {}", told.last_problem)));
     let paused = paused(told);
     let next = (paused.is_none() && !told.next_step.is_empty()).then(|| next(told, now));
     join([
