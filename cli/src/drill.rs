@@ -44,6 +44,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub async fn run(args: DrillArgs, ctx: &Context) -> Result<(), Failure> {
     system::raise_file_limit();
     let mut signals = Signals::listen()?;
+    let scratch = tempfile::Builder::new().prefix("spillway-drill-history-").tempdir();
+    let scratch = scratch.map_err(|error| Failure::missing(format!("cannot make a temporary folder: {error}")))?;
+    let history = args.history.clone().unwrap_or_else(|| scratch.path().join("history.jsonl"));
     let started = tokio::select! {
         started = Installation::of(&args, ctx) => started,
         signal = signals.next() => return Err(Failure::failed(format!("{signal}: nothing was done yet"))),
@@ -56,7 +59,7 @@ pub async fn run(args: DrillArgs, ctx: &Context) -> Result<(), Failure> {
         }
     };
     let ran = tokio::select! {
-        ran = drill.run() => ran,
+        ran = drill.run(history) => ran,
         signal = signals.next() => Err(Failure::failed(format!("{signal}: the drill was cut short"))),
     };
     // Whatever came of it. A second signal ends that too.
@@ -117,7 +120,7 @@ impl Drill {
         })
     }
 
-    async fn run(&mut self) -> Result<Report, Failure> {
+    async fn run(&mut self, history: PathBuf) -> Result<Report, Failure> {
         let duration = Duration::from_secs(self.args.duration);
         let run = Uuid::new_v4();
         self.counters.begin(&self.installation.admins()).await;
@@ -129,10 +132,7 @@ impl Drill {
             self.installation.name(),
             self.seed
         ));
-        let history = tempfile::Builder::new().prefix("spillway-drill-").suffix(".jsonl").tempfile();
-        let history =
-            history.map_err(|e| Failure::missing(format!("cannot make a temporary file: {e}")))?.into_temp_path();
-        let load = self.load(run, duration, history.to_path_buf());
+        let load = self.load(run, duration, history.clone());
         for step in script::script(duration, self.seed, &self.args.kill, self.installation.partitions()) {
             tokio::time::sleep_until((self.began + step.after).into()).await;
             self.perform(step.act).await?;
@@ -149,7 +149,7 @@ impl Drill {
             open => format!("{open} are still open after {} s; checking what must hold", settle.as_secs()),
         });
         let counters = self.counters.end(&self.installation.admins()).await;
-        let check = check::run(self.installation.looking(Some(history.to_path_buf())).await?).await?;
+        let check = check::run(self.installation.looking(history).await?).await?;
         Ok(self.report(&load, ends, counters, check))
     }
 
@@ -196,7 +196,8 @@ impl Drill {
                 }
             }
             Act::Revive(role) => return self.revive(role).await,
-            Act::ProviderUp => self.provider_up().await?,
+            Act::ProviderUp => self.provider.up().await?,
+            Act::AnswerAgain => self.restore_provider().await?,
         }
         self.did(text);
         Ok(())
@@ -227,7 +228,7 @@ impl Drill {
         Ok(())
     }
 
-    async fn provider_up(&mut self) -> Result<(), Failure> {
+    async fn restore_provider(&mut self) -> Result<(), Failure> {
         self.provider.restore().await?;
         self.is_provider_changed = false;
         Ok(())
@@ -241,9 +242,9 @@ impl Drill {
             outcome = outcome.and(self.revive(role).await);
         }
         if self.is_provider_changed {
-            let restored = self.provider_up().await;
+            let restored = self.restore_provider().await;
             if restored.is_ok() {
-                self.did(Act::ProviderUp.to_string());
+                self.did(Act::AnswerAgain.to_string());
             }
             outcome = outcome.and(restored);
         }

@@ -15,7 +15,7 @@ pub struct DrillArgs {
     /// Do all that to the system that runs
     #[arg(long)]
     pub yes: bool,
-    /// How long orders keep coming; all that is broken is mended within three fifths of it
+    /// How long orders keep coming; all that is broken is mended within four fifths of it
     #[arg(long, value_name = "SECONDS", default_value_t = 40, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub duration: u64,
     /// Orders a second
@@ -30,6 +30,9 @@ pub struct DrillArgs {
     /// How long to wait for all orders to be done, once no more come
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     pub settle: u64,
+    /// Keep what the clients asked for and were told, for `check --history`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// Keep the drill's own installation and its logs there
     #[arg(long, value_name = "DIR", conflicts_with = "running")]
     pub data: Option<PathBuf>,

@@ -128,10 +128,10 @@ impl Installation {
     ///
     /// # Errors
     /// Exit 3 where NATS cannot be reached.
-    pub async fn looking(&self, history: Option<std::path::PathBuf>) -> Result<Looking, Failure> {
+    pub async fn looking(&self, history: std::path::PathBuf) -> Result<Looking, Failure> {
         let args = CheckArgs {
             data: None,
-            history,
+            history: Some(history),
             nats_url: None,
             provider_url: None,
             mail: None,

@@ -37,6 +37,10 @@ impl Provider {
         self.change(json!({ "down": true })).await
     }
 
+    pub async fn up(&self) -> Result<(), Failure> {
+        self.change(json!({ "down": false })).await
+    }
+
     /// As it was before the drill.
     pub async fn restore(&self) -> Result<(), Failure> {
         let fields = ["down", "lost_answer_rate", "seed"].map(|name| (name.to_owned(), self.before[name].clone()));

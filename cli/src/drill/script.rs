@@ -10,8 +10,8 @@ use spillway_proto::{Ledger, LedgerId, ledgers};
 
 use crate::cli::Role;
 
-/// Share of charges whose answer the provider loses before it goes down, so that some outcomes are not known.
-pub const LOST_ANSWER_RATE: f64 = 0.05;
+/// Share of charges whose answer the provider loses while it is up, so that some outcomes are not known.
+pub const LOST_ANSWER_RATE: f64 = 0.1;
 
 /// Something that a drill does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Act {
     /// What was killed is started again.
     Revive(Role),
     ProviderUp,
+    /// The provider answers as it did before the drill.
+    AnswerAgain,
 }
 
 impl fmt::Display for Act {
@@ -37,6 +39,7 @@ impl fmt::Display for Act {
             Act::Wipe(stream) => write!(f, "stream {stream} is deleted"),
             Act::Revive(role) => write!(f, "{} is started again", role.name()),
             Act::ProviderUp => f.write_str("the provider is back"),
+            Act::AnswerAgain => f.write_str("the provider answers as it did before"),
         }
     }
 }
@@ -52,7 +55,7 @@ pub struct Step {
 /// or notifications.
 const KILLABLE: [Role; 3] = [Role::Inventory, Role::Payments, Role::Orders];
 
-/// Orders come from the begin to the end of `duration`; all that is broken is mended within three fifths of it.
+/// Orders come from the begin to the end of `duration`; all that is broken is mended within four fifths of it.
 pub fn script(duration: Duration, seed: u64, kill: &[Role], partitions: u16) -> Vec<Step> {
     let mut dice = StdRng::seed_from_u64(seed);
     let chosen = KILLABLE.choose(&mut dice).copied().unwrap_or(Role::Payments);
@@ -64,7 +67,7 @@ pub fn script(duration: Duration, seed: u64, kill: &[Role], partitions: u16) -> 
     steps.extend(killed.iter().map(|role| at(0.25, Act::Kill(*role))));
     steps.push(at(0.35, Act::Wipe(wiped)));
     steps.extend(killed.iter().map(|role| at(0.45, Act::Revive(*role))));
-    steps.push(at(0.60, Act::ProviderUp));
+    steps.extend([at(0.60, Act::ProviderUp), at(0.80, Act::AnswerAgain)]);
     steps
 }
 
@@ -104,7 +107,9 @@ mod tests {
                     Act::Revive(role) => assert!(broken.remove(role.name())),
                     Act::ProviderDown => assert!(broken.insert("the provider")),
                     Act::ProviderUp => assert!(broken.remove("the provider")),
-                    Act::LoseAnswers | Act::Wipe(_) => {}
+                    Act::LoseAnswers => assert!(broken.insert("its answers")),
+                    Act::AnswerAgain => assert!(broken.remove("its answers")),
+                    Act::Wipe(_) => {}
                 }
             }
             assert_eq!(broken.len(), 0, "{steps:?}");
