@@ -108,6 +108,12 @@ impl Edges {
         }
     }
 
+    /// A listener is not there: nobody answered in its name. Its marks begin anew when it is back.
+    pub fn gone(&mut self, listener: Listener) {
+        self.answered.remove(&listener);
+        self.edges.retain(|(who, _), _| *who != listener);
+    }
+
     /// The wait of an order placed now in this partition, behind the gateway.
     pub fn unheard(&mut self, partition: Partition, now: Instant) -> Unheard {
         self.forget_heard();
@@ -276,6 +282,18 @@ mod tests {
         world.at(2.0, 20, 10, 10);
         assert!((world.wait(4.0) - 2.0).abs() < 0.01, "an answer may be late");
         assert_eq!(world.wait(5.1), 0.0, "but not for 3 s");
+    }
+
+    #[test]
+    fn one_that_is_gone_refuses_nobody_from_that_moment_nor_while_it_catches_up() {
+        let mut world = World::new();
+        world.at(1.0, 10, 10, 10);
+        assert!((world.at(2.5, 20, 10, 20) - 0.0).abs() < 0.01);
+        assert!((world.wait(3.0) - 0.5).abs() < 0.01);
+        world.edges.gone(INVENTORY);
+        assert_eq!(world.wait(3.1), 0.0);
+        assert_eq!(world.at(3.5, 40, 10, 40), 0.0, "it is back, and far behind");
+        assert_eq!(world.at(3.6, 50, 40, 50), 0.0);
     }
 
     #[test]

@@ -97,7 +97,9 @@ impl Pulse {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
+                // NATS tells at once where nobody listens: who stops for a moment is not taken for a jam.
                 tracing::debug!(%error, "no pulse");
+                self.edges.gone(who);
                 return;
             }
         };
