@@ -41,7 +41,7 @@ async fn every_role_is_killed_at_its_steps_under_load_and_the_sums_add_up() {
         // Ended gently first, so that the kill is the only disturbance of its row.
         all.stop(role).await;
         let failpoints = format!("{step}={}*off->return(kill)", hits - 1);
-        all.begin_with(role, &[("FAILPOINTS", failpoints)]).await;
+        all.begin_doomed(role, failpoints).await;
         let ended = all.ended_role(role).await;
         assert_eq!((ended.code, ended.signal), (None, Some(Signal::KILL.as_raw())), "{role} at {step}: {}", all.log());
         eprintln!("{role} killed at {step}");
@@ -69,11 +69,11 @@ async fn every_role_is_killed_at_its_steps_under_load_and_the_sums_add_up() {
 }
 
 /// Waits until messages that a frozen role holds are delivered again.
-async fn until_redelivered(all: &Roles) {
-    let before = all.redeliveries().await;
+async fn until_redelivered(all: &Roles, role: &str) {
+    let before = all.redeliveries_to(role).await;
     let mut every = tokio::time::interval(std::time::Duration::from_millis(100));
     let seen = async {
-        while all.redeliveries().await <= before {
+        while all.redeliveries_to(role).await <= before {
             every.tick().await;
         }
     };
@@ -92,7 +92,7 @@ async fn every_role_is_frozen_for_longer_than_an_acknowledgement_is_waited_for_a
             // Every shop has waited for an answer in vain.
             shops.until_more_retried(4).await;
         } else {
-            until_redelivered(&all).await;
+            until_redelivered(&all, role).await;
             let (code, told) = all.another(role).await;
             assert!(code == 3 && told.contains("is in use by process"), "{code} {told}");
         }

@@ -179,8 +179,8 @@ async fn a_message_that_ends_the_process_is_one_dead_letter_and_every_other_orde
     roles.add_stock("tea", 100_000).await;
     roles.add_stock("poison-sku", 5).await;
     roles.stop("inventory").await;
-    let fails = [("FAILPOINTS", "ledger.decide=return(abort poison-sku)".to_owned())];
-    roles.begin_with("inventory", &fails).await;
+    let fails = "ledger.decide=return(abort poison-sku)";
+    roles.begin_with("inventory", &[("FAILPOINTS", fails.to_owned())]).await;
     let mut shops = Shops::open(&roles.system, 4);
     shops.until_more(20).await;
     let poison = roles.place_retrying(request("poison-sku", 1, "pm_ok")).await.expect("accepted");
@@ -201,7 +201,7 @@ async fn a_message_that_ends_the_process_is_one_dead_letter_and_every_other_orde
         }
         crashes += 1;
         assert!(crashes < STARTS, "still crashing after {crashes} starts");
-        roles.begin_with("inventory", &fails).await;
+        roles.begin_doomed("inventory", fails.to_owned()).await;
     };
     let [letter] = &crashed[..] else { panic!("one dead letter, and no more: {crashed:?}") };
     assert_eq!((letter.ledger.as_str(), letter.cause.as_str()), ("inventory", "CRASH"));

@@ -92,6 +92,15 @@ impl Roles {
         self.processes.insert(role, process);
     }
 
+    /// Where it was before, and for as long as `FAILPOINTS` let it live: perhaps not until it is ready.
+    pub async fn begin_doomed(&mut self, role: &'static str, failpoints: String) {
+        let arguments = self.arguments(role, self.addresses.get(role));
+        let mut all = (self.environment)(&self.system, role);
+        all.push(("FAILPOINTS".to_owned(), failpoints));
+        let process = Process::start_in(spillway(), &arguments, self.system.folder(), &all).await;
+        self.processes.insert(role, process);
+    }
+
     /// A second process of a role that runs, on ports of its own: exit code and standard error.
     pub async fn another(&self, role: &'static str) -> (i32, String) {
         let arguments = self.arguments(role, None);
@@ -202,6 +211,11 @@ impl Roles {
 
     /// Deliveries of messages that had been delivered before, over all consumers of all streams.
     pub async fn redeliveries(&self) -> u64 {
+        self.redeliveries_to("").await
+    }
+
+    /// The same, to one role alone.
+    pub async fn redeliveries_to(&self, role: &str) -> u64 {
         let client = async_nats::connect(self.nats.client_url()).await.expect("connects");
         let context = jetstream::new(client);
         let mut again = 0;
@@ -210,6 +224,9 @@ impl Roles {
             let stream = context.get_stream(&name).await.expect("there");
             let mut consumers = stream.consumers();
             while let Some(consumer) = consumers.try_next().await.expect("listed") {
+                if !consumer.name.starts_with(role) {
+                    continue;
+                }
                 again += consumer.delivered.consumer_sequence.saturating_sub(consumer.delivered.stream_sequence);
             }
         }
