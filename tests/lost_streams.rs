@@ -44,7 +44,7 @@ async fn streams_that_are_purged_change_nothing() {
     let before = world.system.incidents();
     // What is purged while nothing can be delivered was heard by nobody.
     let purge = async |world: &mut World| {
-        world.proxy.set(Way::ToClient, Fault::hold());
+        world.proxy.set(Way::ToClient, Fault::drop());
         let js = world.jetstream().await;
         purge_all(&js).await;
     };
