@@ -115,6 +115,22 @@ async fn one_percent_of_poison_in_a_load_is_found_once_each_and_harms_no_other_o
     settle(&mut system, &letters).await;
 }
 
+/// In `up` every admin server has the figures of all roles; they are a few seconds old.
+async fn until_told_by_metrics(system: &System) {
+    let wanted = format!("spillway_dead_letters{{role=\"orders\",partition=\"0\",cause=\"NEWER\"}} {EACH_KIND}");
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(200));
+    let told = async {
+        loop {
+            every.tick().await;
+            let (_, metrics) = sums::get(&format!("http://{}/metrics", system.admin("orders"))).await;
+            if metrics.lines().any(|line| line == wanted) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, told).await.unwrap_or_else(|_| panic!("not told: {wanted}"));
+}
+
 /// Repairs what can be repaired, hands it in again, and puts away the rest.
 async fn settle(system: &mut System, letters: &[Letter]) {
     let of = |cause: &str| letters.iter().filter(|letter| letter.cause == cause).count();
@@ -163,9 +179,7 @@ async fn settle(system: &mut System, letters: &[Letter]) {
     assert_eq!((acts["redriven"], acts["discarded"]), (redriven, discarded));
     let audit_acts = acts.get("said by audit").copied().unwrap_or(0);
     assert!(audit_acts > 0, "audit's own dead letters are acted on in the trail: {acts:?}");
-    let (_, metrics) = sums::get(&format!("http://{}/metrics", system.admin("orders"))).await;
-    let figure = metrics.lines().find(|line| line.starts_with("spillway_dead_letters{") && line.contains("NEWER"));
-    assert!(figure.is_some_and(|line| line.ends_with(&format!(" {EACH_KIND}"))), "{figure:?}");
+    until_told_by_metrics(system).await;
     let (code, out, err) = system.verb(&["audit", "verify"]).await;
     assert_eq!(code, 0, "{out}{err}");
 }
