@@ -14,6 +14,9 @@ use support::{PATIENCE, System};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tonic::{Code, Request};
 
+/// Each test measures its machine first, so they take turns.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Runs a load against the system; its report.
 async fn load(system: &System, arguments: &[&str]) -> Value {
     let nats = system.address("nats");
@@ -62,6 +65,7 @@ fn is_normal_again(report: &Value, surge: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_surge_is_refused_soon_carried_out_in_part_and_over_when_it_is_over() {
+    let _turn = TURN.lock().await;
     let system = System::start().await;
     let peak = peak(&system).await;
     let (surge, rest) = (per_second(6.0, peak), per_second(0.2, peak));
@@ -118,6 +122,7 @@ async fn refusals_slower_than(system: &System, bound: &str) -> (f64, f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_customer_at_ten_times_leaves_the_others_theirs() {
+    let _turn = TURN.lock().await;
     let system = System::start().await;
     let peak = peak(&system).await;
     // Ten customers ask for four fifths of what can be done; then one asks for so much that there is three times too much.
@@ -134,6 +139,7 @@ async fn one_customer_at_ten_times_leaves_the_others_theirs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_come_back_at_once_and_again_leave_no_lasting_jam() {
+    let _turn = TURN.lock().await;
     let system = System::start().await;
     let peak = peak(&system).await;
     let (storm, rest) = (per_second(2.5, peak), per_second(0.2, peak));
@@ -170,6 +176,7 @@ async fn clients_that_come_back_at_once_and_again_leave_no_lasting_jam() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_cut_off_at_any_moment_is_stored_whole_or_not_at_all() {
+    let _turn = TURN.lock().await;
     const CALLS: usize = 300;
     let system = System::start().await;
     system.add_stock("tea", 100_000).await;
@@ -209,6 +216,7 @@ async fn a_call_cut_off_at_any_moment_is_stored_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_holds_up_nobody() {
+    let _turn = TURN.lock().await;
     let folder = tempfile::tempdir().expect("a folder");
     let mut arguments = vec!["up".to_owned(), "--output".to_owned(), "json".to_owned(), "--ephemeral".to_owned()];
     for flag in ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"] {
