@@ -272,7 +272,12 @@ async fn until_figure(system: &System, begins: &str, is_right: impl Fn(f64) -> b
             }
         }
     };
-    tokio::time::timeout(support::PATIENCE, asked).await.unwrap_or_else(|_| panic!("{begins} does not come"));
+    if tokio::time::timeout(support::PATIENCE, asked).await.is_err() {
+        let (_, text) = sums::get(&format!("http://{}/metrics", system.admin("audit"))).await;
+        let told: Vec<&str> = text.lines().filter(|line| line.starts_with("spillway_check")).collect();
+        let (_, report) = check(system, &["--stuck-after", "1"]).await;
+        panic!("{begins} does not come: {told:#?}; a check by hand: {report:#}");
+    }
 }
 
 const CLEAN: &str = r#"spillway_checks_total{role="audit",outcome="clean"}"#;
