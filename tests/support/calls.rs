@@ -88,7 +88,10 @@ impl System {
                 }
             }
         };
-        timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("{order_id} does not end"))
+        match timeout(PATIENCE, asked).await {
+            Ok(order) => order,
+            Err(_elapsed) => panic!("{order_id} does not end\n{}", self.what_is_stuck().await),
+        }
     }
 
     /// Places and waits for the end.

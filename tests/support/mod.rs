@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod roles;
 pub mod shop;
 pub mod shoppers;
+pub mod stuck;
 pub mod sums;
 pub mod world;
 

@@ -137,7 +137,10 @@ impl System {
                 }
             }
         };
-        tokio::time::timeout(super::PATIENCE, asked).await.expect("all orders end")
+        match tokio::time::timeout(super::PATIENCE, asked).await {
+            Ok(orders) => orders,
+            Err(_elapsed) => panic!("not all of {at_least} orders end\n{}", self.what_is_stuck().await),
+        }
     }
 
     async fn until_nothing_is_held(&self) -> Vec<StockItem> {
@@ -151,7 +154,10 @@ impl System {
                 }
             }
         };
-        tokio::time::timeout(super::PATIENCE, asked).await.expect("nothing stays held")
+        match tokio::time::timeout(super::PATIENCE, asked).await {
+            Ok(items) => items,
+            Err(_elapsed) => panic!("something stays held\n{}", self.what_is_stuck().await),
+        }
     }
 }
 

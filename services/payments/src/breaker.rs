@@ -4,6 +4,11 @@
 //! success that belongs to a call from before it opened. Here one probe at a time is let through, a permit that is
 //! dropped in the middle of its call counts as a failure, and verdicts of an older generation count for nothing.
 //!
+//! What opened it is due again first when it probes, so the probes are just the orders that failed. Where it is the order
+//! that is sick and not the provider, one such order after the other would keep everybody waiting: a probe that fails opens
+//! it again at once only where nothing speaks for the provider. Where the same order had failed before, or a probe has gone
+//! well since, it takes as many failures in a row as opened it first.
+//!
 //! Its time is that of `std::time::Instant`: the breaker does not move with a ledger's clock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,6 +88,10 @@ struct Turns {
     is_probing: bool,
     /// Probes in a row that went well.
     probed: u32,
+    /// Probes in a row that failed.
+    failed_probes: u32,
+    /// A probe has gone well since it was open.
+    has_probed_well: bool,
     /// Nothing was called yet, but it is known to have been sick: the first calls are probes.
     is_suspect: bool,
     failures: u32,
@@ -113,6 +122,8 @@ impl Breaker {
             generation: 0,
             is_probing: false,
             probed: 0,
+            failed_probes: 0,
+            has_probed_well: false,
             is_suspect,
             failures: 0,
             last_failure: "",
@@ -167,7 +178,8 @@ impl Breaker {
             return Err(self.inner.open_for);
         }
         turns.is_probing = is_probe;
-        Ok(Permit { inner: self.inner.clone(), generation: turns.generation, is_probe, use_of: UseOf::None })
+        let generation = turns.generation;
+        Ok(Permit { inner: self.inner.clone(), generation, is_probe, is_again: false, use_of: UseOf::None })
     }
 }
 
@@ -176,7 +188,7 @@ impl Inner {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn judge(&self, generation: u64, is_probe: bool, verdict: Verdict) {
+    fn judge(&self, generation: u64, (is_probe, is_again): (bool, bool), verdict: Verdict) {
         let mut turns = self.turns();
         match verdict {
             Verdict::Healthy => turns.failures = 0,
@@ -191,13 +203,13 @@ impl Inner {
         let before = *self.state.borrow();
         match verdict {
             Verdict::Healthy if is_probe => {
-                turns.is_probing = false;
-                turns.probed += 1;
+                turns.probed_well();
                 if turns.probed >= PROBES {
                     self.close(&mut turns);
                 }
             }
             Verdict::Healthy => self.machine.on_success(),
+            Verdict::Sick(_) if is_probe && !turns.probe_decides(is_again, self.opens_after) => {}
             Verdict::Sick(_) if turns.is_suspect => {
                 turns.is_suspect = false;
                 // It takes the word of the process before this one for the failures that it did not see.
@@ -237,8 +249,22 @@ impl Turns {
     fn turn(&mut self) {
         self.generation += 1;
         self.is_probing = false;
-        self.probed = 0;
+        (self.probed, self.failed_probes, self.has_probed_well) = (0, 0, false);
         self.since = Instant::now();
+    }
+
+    fn probed_well(&mut self) {
+        self.is_probing = false;
+        self.has_probed_well = true;
+        (self.probed, self.failed_probes) = (self.probed + 1, 0);
+    }
+
+    /// A probe has failed. Whether that says enough of the provider.
+    fn probe_decides(&mut self, is_again: bool, opens_after: u32) -> bool {
+        self.is_probing = false;
+        (self.probed, self.failed_probes) = (0, self.failed_probes + 1);
+        let may_be_the_order = is_again || self.has_probed_well;
+        !may_be_the_order || self.failed_probes >= opens_after
     }
 }
 
@@ -248,6 +274,8 @@ pub struct Permit {
     inner: Arc<Inner>,
     generation: u64,
     is_probe: bool,
+    /// The same was tried before, in vain.
+    is_again: bool,
     use_of: UseOf,
 }
 
@@ -259,9 +287,10 @@ enum UseOf {
 }
 
 impl Permit {
-    /// The call begins.
-    pub fn begin(&mut self) {
+    /// The call begins; `is_again` where the same was tried before, in vain.
+    pub fn begin(&mut self, is_again: bool) {
         self.use_of = UseOf::Begun;
+        self.is_again = is_again;
         if self.is_probe {
             counters::probe();
         }
@@ -270,7 +299,7 @@ impl Permit {
     /// Says how the call went.
     pub fn judge(mut self, verdict: Verdict) {
         self.use_of = UseOf::Judged;
-        self.inner.judge(self.generation, self.is_probe, verdict);
+        self.inner.judge(self.generation, (self.is_probe, self.is_again), verdict);
     }
 }
 
@@ -279,7 +308,8 @@ impl Drop for Permit {
         match self.use_of {
             UseOf::None => self.inner.unused(self.generation, self.is_probe),
             UseOf::Begun => {
-                self.inner.judge(self.generation, self.is_probe, Verdict::Sick("a call was broken off by ourselves"));
+                let broken_off = Verdict::Sick("a call was broken off by ourselves");
+                self.inner.judge(self.generation, (self.is_probe, self.is_again), broken_off);
             }
             UseOf::Judged => {}
         }

@@ -45,7 +45,7 @@ impl<P: Provider> Worker<P> {
         let step = task.step_at(called, self.call_timeout);
         let (key, at) = (task.key(), moments(task.purpose));
         steps::step_about(at.intent_committed, key.text.as_bytes());
-        let outcome = guarded(permit, self.call_timeout, self.ask(&task, step, &key)).await;
+        let outcome = guarded(permit, due.attempt > 1, self.call_timeout, self.ask(&task, step, &key)).await;
         steps::step_about(at.http_response, key.text.as_bytes());
         counters::call(task.purpose, step, outcome.class());
         if outcome.is_failure() {

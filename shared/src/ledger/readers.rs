@@ -4,20 +4,34 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{ReadError, StoreError};
 use super::tx::Tx;
 
 pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+}
+
+/// A connection that comes home however its query ends, also where nobody waits for it any more.
+struct Lent {
+    connection: Option<Connection>,
+    home: Arc<Readers>,
+    /// Given back after the connection.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.home.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.connection.take());
+    }
 }
 
 impl Readers {
     pub fn open(path: &Path, count: usize) -> Result<Arc<Self>, StoreError> {
         let connections: Result<Vec<_>, _> = (0..count.max(1)).map(|_| open(path)).collect();
-        Ok(Arc::new(Readers { idle: Mutex::new(connections?), permits: Semaphore::new(count.max(1)) }))
+        Ok(Arc::new(Readers { idle: Mutex::new(connections?), permits: Arc::new(Semaphore::new(count.max(1))) }))
     }
 
     /// Runs a query on an idle connection, in one consistent view.
@@ -25,15 +39,14 @@ impl Readers {
         self: &Arc<Self>,
         query: impl FnOnce(&Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let _permit = self.permits.acquire().await.map_err(|_| ReadError::Closed)?;
-        let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().ok_or(ReadError::Closed)?;
-        let home = self.clone();
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| ReadError::Closed)?;
+        let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let lent = Lent { connection, home: self.clone(), _permit: permit };
         let ran = tokio::task::spawn_blocking(move || {
-            let answer = consistent(&connection, query);
-            home.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            answer
+            let connection = lent.connection.as_ref().ok_or(ReadError::Closed)?;
+            consistent(connection, query).map_err(ReadError::from)
         });
-        Ok(ran.await.map_err(|_| ReadError::Closed)??)
+        ran.await.map_err(|_| ReadError::Closed)?
     }
 }
 

@@ -41,7 +41,7 @@ fn it_opens_after_so_many_failures_in_a_row_and_not_before() {
 /// A call that ends before anybody could judge it.
 fn break_off(breaker: &Breaker) {
     let mut permit = permit(breaker);
-    permit.begin();
+    permit.begin(false);
     drop(permit);
 }
 
@@ -84,9 +84,44 @@ fn a_probe_that_fails_or_is_dropped_opens_it_again_and_leaves_room_for_the_next(
     break_off(&breaker);
     assert_eq!(state(&breaker), "open");
     permit(&breaker).judge(Verdict::Healthy);
-    permit(&breaker).judge(Verdict::Sick("no answer"));
-    assert_eq!(state(&breaker), "open", "probes that went well before count for nothing");
+    fail(&breaker, 1);
+    assert_eq!(state(&breaker), "half_open", "one has gone well: it may be that order");
+    fail(&breaker, 1);
+    assert_eq!(state(&breaker), "open", "as many in a row as open it");
     recover(&breaker);
+}
+
+/// A call of an order whose last call failed fails again.
+fn fail_again(breaker: &Breaker) {
+    let mut permit = permit(breaker);
+    permit.begin(true);
+    permit.judge(Verdict::Sick("no answer"));
+}
+
+#[test]
+fn orders_that_keep_failing_do_not_keep_it_open_for_those_behind_them() {
+    let breaker = Breaker::new(5, Duration::ZERO);
+    fail(&breaker, 5);
+    (0..4).for_each(|_| fail_again(&breaker));
+    assert_eq!(state(&breaker), "half_open");
+    permit(&breaker).judge(Verdict::Healthy);
+    permit(&breaker).judge(Verdict::Healthy);
+    fail_again(&breaker);
+    assert_eq!(state(&breaker), "half_open");
+    recover(&breaker);
+}
+
+#[test]
+fn as_many_in_a_row_open_it_again_even_if_each_had_failed_before_and_a_fresh_one_does_at_once() {
+    let again = Breaker::suspicious(5, LONG);
+    (0..4).for_each(|_| fail_again(&again));
+    assert_eq!(state(&again), "half_open");
+    fail_again(&again);
+    assert_eq!(state(&again), "open");
+    let fresh = Breaker::suspicious(5, LONG);
+    fail_again(&fresh);
+    fail(&fresh, 1);
+    assert_eq!(state(&fresh), "open");
 }
 
 #[test]

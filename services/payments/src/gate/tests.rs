@@ -14,7 +14,7 @@ fn gate(open_for: Duration, bound: Option<f64>) -> (Gate, watch::Sender<Option<f
 
 async fn call(lane: &Lane, verdict: Verdict) {
     let mut permit = lane.pass().await;
-    permit.begin();
+    permit.begin(false);
     permit.judge(verdict);
 }
 

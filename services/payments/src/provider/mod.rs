@@ -61,9 +61,14 @@ pub trait Provider: Send + Sync + 'static {
 }
 
 /// Makes a call that the breaker let through, within the time that a call may take; beyond it nothing is known of its
-/// end.
-pub async fn guarded(mut permit: Permit, timeout: Duration, call: impl Future<Output = Outcome>) -> Outcome {
-    permit.begin();
+/// end. `is_again` where it was tried before, in vain.
+pub async fn guarded(
+    mut permit: Permit,
+    is_again: bool,
+    timeout: Duration,
+    call: impl Future<Output = Outcome>,
+) -> Outcome {
+    permit.begin(is_again);
     let outcome = tokio::time::timeout(timeout, call).await.unwrap_or(Outcome::Unknown);
     permit.judge(if outcome.is_failure() { Verdict::Sick(outcome.words()) } else { Verdict::Healthy });
     outcome
