@@ -18,6 +18,7 @@ use crate::check::CheckConfig;
 use crate::cli::Role;
 use crate::logs::LogConfig;
 use crate::system::nats::NatsServerConfig;
+use crate::up::telemetry::TelemetryServersConfig;
 
 /// Environment variables that begin so are keys.
 pub const ENVIRONMENT_PREFIX: &str = "SPILLWAY_";
@@ -49,6 +50,8 @@ pub struct Config {
     pub nats: BusConfig,
     /// The nats-server that `up` starts.
     pub nats_server: NatsServerConfig,
+    /// The Prometheus and the Jaeger that `up --telemetry` starts.
+    pub telemetry_servers: TelemetryServersConfig,
     /// The gateway role.
     pub gateway: GatewayConfig,
     /// The orders role.
@@ -87,6 +90,7 @@ impl Default for Config {
             admin: AdminConfig::default(),
             nats: BusConfig::default(),
             nats_server: NatsServerConfig::default(),
+            telemetry_servers: TelemetryServersConfig::default(),
             gateway: GatewayConfig::default(),
             orders: OrdersConfig::default(),
             payments: PaymentsConfig::default(),

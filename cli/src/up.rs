@@ -3,10 +3,12 @@
 mod banner;
 mod flags;
 mod samples;
+pub mod telemetry;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures::future::OptionFuture;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
@@ -17,6 +19,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::system::{self, Instruments, Running, nats, signals::Signals};
+use telemetry::{Jaeger, Prometheus};
 
 /// How long everything may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +36,8 @@ struct System {
     roles: Vec<Running>,
     provider: Option<Running>,
     nats: Option<(JoinHandle<()>, CancellationToken)>,
+    jaeger: Option<Jaeger>,
+    prometheus: Option<Prometheus>,
 }
 
 /// Starts everything and keeps it until a signal; then drains it and says what is still open.
@@ -48,7 +53,7 @@ pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
     let ephemeral = ephemeral(&args, &mut config)?;
     let is_new = !system::ledgers(&config.data).join("gateway.db").exists();
     let drain = Duration::from_secs(config.drain_timeout_s);
-    let mut up = System { drain, roles: Vec::new(), provider: None, nats: None };
+    let mut up = System { drain, roles: Vec::new(), provider: None, nats: None, jaeger: None, prometheus: None };
     let started = tokio::select! {
         started = start(&args, &mut config, &instruments, &mut up) => started,
         signal = signals.next() => Err(Failure::failed(format!("{signal} before everything was ready"))),
@@ -89,7 +94,8 @@ fn ephemeral(args: &UpArgs, config: &mut Config) -> Result<Option<TempDir>, Fail
     Ok(Some(folder))
 }
 
-/// Starts nats-server, provider and roles, in this order, and waits until all are ready.
+/// Starts Jaeger where it is asked for, nats-server, provider and roles, in this order, waits until all are ready, and has
+/// Prometheus look at them.
 async fn start(
     args: &UpArgs,
     config: &mut Config,
@@ -98,6 +104,13 @@ async fn start(
 ) -> Result<banner::Place, Failure> {
     make_folder(&config.data)?;
     let mut place = banner::Place { data: config.data.clone(), ..banner::Place::default() };
+    let beside = if args.telemetry { Some(telemetry::find()?) } else { None };
+    let kept = config.data.join("telemetry");
+    if let Some(binary) = beside.as_ref().and_then(|found| found.jaeger.as_deref()) {
+        let jaeger = Jaeger::start(binary, &kept, &config.telemetry_servers).await?;
+        place.jaeger = Some(jaeger.url.clone());
+        up.jaeger = Some(jaeger);
+    }
     match &args.nats_url {
         Some(url) => place.nats.clone_from(url),
         None => {
@@ -129,6 +142,12 @@ async fn start(
     }
     for role in &up.roles {
         role.until_ready(PATIENCE).await?;
+    }
+    if let Some(binary) = beside.as_ref().and_then(|found| found.prometheus.as_deref()) {
+        let scraped = up.roles.iter().map(|role| (role.role.name(), role.addresses["admin"].clone())).collect();
+        let prometheus = Prometheus::start(binary, &kept, &config.telemetry_servers, &scraped).await?;
+        place.prometheus = Some(prometheus.url.clone());
+        up.prometheus = Some(prometheus);
     }
     Ok(place)
 }
@@ -181,6 +200,15 @@ impl System {
                 // It goes with this process; killed, it loses nothing that it has acknowledged.
                 Err(_elapsed) => eprintln!("nats-server: the drain deadline passed"),
             }
+        }
+        // What the roles said at their end has reached them; dropped, they are killed.
+        let last = async {
+            let jaeger = self.jaeger.map(Jaeger::stop);
+            let prometheus = self.prometheus.map(Prometheus::stop);
+            tokio::join!(OptionFuture::from(jaeger), OptionFuture::from(prometheus));
+        };
+        if timeout_at(deadline, last).await.is_err() {
+            eprintln!("Prometheus and Jaeger: the drain deadline passed");
         }
         if problems.is_empty() { Ok(()) } else { Err(Failure::failed(problems.join("; "))) }
     }

@@ -50,6 +50,18 @@ pub struct UpArgs {
     /// Port of the nats-server's monitoring
     #[arg(long, value_name = "PORT", conflicts_with = "nats_url")]
     pub nats_monitoring_port: Option<u16>,
+    /// Start Prometheus and Jaeger beside it, where they are on PATH, and show them everything
+    #[arg(long)]
+    pub telemetry: bool,
+    /// Port of Prometheus
+    #[arg(long, value_name = "PORT", requires = "telemetry")]
+    pub prometheus_port: Option<u16>,
+    /// Port where Jaeger shows traces
+    #[arg(long, value_name = "PORT", requires = "telemetry")]
+    pub jaeger_port: Option<u16>,
+    /// Port where Jaeger takes traces, OTLP over gRPC
+    #[arg(long, value_name = "PORT", requires = "telemetry")]
+    pub otlp_port: Option<u16>,
 }
 
 /// What a process can be.

@@ -23,6 +23,10 @@ pub struct Place {
     pub nats: String,
     pub nats_monitoring: Option<String>,
     pub provider: String,
+    /// Metrics and alerts, with `--telemetry`.
+    pub prometheus: Option<String>,
+    /// Traces, with `--telemetry`.
+    pub jaeger: Option<String>,
     pub data: PathBuf,
     /// From the start of the process until everything was ready.
     pub seconds: f64,
@@ -37,6 +41,8 @@ pub fn print(ctx: &Context, place: &Place) -> Result<(), Failure> {
     rows.push(vec!["NATS".to_owned(), place.nats.clone()]);
     rows.extend(place.nats_monitoring.iter().map(|at| vec!["NATS monitoring".to_owned(), at.clone()]));
     rows.push(vec!["provider".to_owned(), place.provider.clone()]);
+    rows.extend(place.prometheus.iter().map(|at| vec!["Prometheus".to_owned(), at.clone()]));
+    rows.extend(place.jaeger.iter().map(|at| vec!["Jaeger".to_owned(), at.clone()]));
     rows.push(vec!["data".to_owned(), place.data.display().to_string()]);
     ctx.output.text(&format!("ready after {:.1} s\n\n", place.seconds))?;
     ctx.output.table(&[], rows)?;

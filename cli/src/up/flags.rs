@@ -29,5 +29,9 @@ pub fn keys(args: &UpArgs) -> Vec<Flag> {
     set("--provider-admin-port", "provider.admin", local(args.provider_admin_port));
     set("--nats-port", "nats_server.port", args.nats_port.map(|port| port.to_string()));
     set("--nats-monitoring-port", "nats_server.monitoring_port", args.nats_monitoring_port.map(|p| p.to_string()));
+    let port = |port: Option<u16>| port.map(|port| port.to_string());
+    set("--prometheus-port", "telemetry_servers.prometheus_port", port(args.prometheus_port));
+    set("--jaeger-port", "telemetry_servers.jaeger_port", port(args.jaeger_port));
+    set("--otlp-port", "telemetry_servers.otlp_port", port(args.otlp_port));
     flags
 }

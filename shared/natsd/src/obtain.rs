@@ -209,6 +209,11 @@ impl Machine {
     }
 }
 
+/// The first executable of that name on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    Machine::this().on_path(name).into_iter().next()
+}
+
 fn may(path: &Path, access: rustix::fs::Access) -> bool {
     rustix::fs::access(path, access).is_ok()
 }

@@ -3,9 +3,8 @@
 mod config;
 mod health;
 mod ready;
-mod supervised;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -16,14 +15,10 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::port::port_holder;
+use crate::supervised::{self, Supervised};
+pub use crate::supervised::{Exit, STOP_WITHIN};
 pub use health::Sick;
 use ready::Ports;
-use supervised::Supervised;
-pub use supervised::{Exit, STOP_WITHIN};
-
-/// Longest wait for a server on the same folder to be gone: one whose parent was killed has
-/// [`STOP_WITHIN`] to end, and is killed then.
-const PREDECESSOR_WITHIN: Duration = Duration::from_secs(10);
 
 /// A server to be started: everything that may differ from one to the next.
 #[derive(Clone, Debug)]
@@ -118,7 +113,8 @@ impl NatsServer {
         self.check_ports()?;
         let log = ready::Log::open(&self.folder);
         config::write(self).map_err(in_folder)?;
-        let supervised = Supervised::spawn(&self.binary, &self.folder, output).await;
+        let arguments = ["-c".into(), config::config_file(&self.folder).into()];
+        let supervised = Supervised::spawn(&self.binary, &arguments, output).await;
         let supervised = supervised.map_err(StartError::Spawn)?;
         match timeout(self.ready_within, ready::wait(self, &supervised)).await {
             Ok(Ok(ports)) => Ok((supervised, ports)),
@@ -131,31 +127,14 @@ impl NatsServer {
         }
     }
 
-    /// Opens the file that takes the server's standard output and error (a panic, an error in its
-    /// configuration), locked. The lock belongs to the open file, which the server inherits: it
-    /// is free exactly when the last process of the server before is gone, so that two never
-    /// write into one store, however the parent of the first one ended.
+    /// The file that takes the server's standard output and error (a panic, an error in its configuration).
     async fn take_folder(&self) -> Result<File, StartError> {
         let path = config::output_file(&self.folder);
-        let failed = |source| StartError::Folder { path: path.clone(), source };
-        let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-        let mut look_again = tokio::time::interval(Duration::from_millis(20));
-        let taken = timeout(PREDECESSOR_WITHIN, async {
-            loop {
-                look_again.tick().await;
-                match file.try_lock() {
-                    Err(TryLockError::WouldBlock) => {}
-                    Ok(()) => return Ok(()),
-                    Err(TryLockError::Error(error)) => return Err(error),
-                }
-            }
-        });
-        match taken.await {
-            Err(_) => return Err(StartError::FolderInUse { folder: self.folder.clone() }),
-            Ok(locked) => locked.map_err(failed)?,
+        match supervised::take_output(&path).await {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => Err(StartError::FolderInUse { folder: self.folder.clone() }),
+            Err(source) => Err(StartError::Folder { path, source }),
         }
-        file.set_len(0).map_err(failed)?;
-        Ok(file)
     }
 
     /// Says who holds a port before the server fails on it with less to say.

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 
-use super::supervised::{Exit, Supervised};
 use super::{NatsServer, config};
 use crate::command::last_lines;
+use crate::supervised::{Exit, Supervised};
 
 /// How often the file with the ports is looked for; a start on an empty store takes 20 ms.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

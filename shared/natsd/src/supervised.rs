@@ -1,4 +1,5 @@
-//! A child that never outlives this process, not even when this process is killed.
+//! A child that never outlives this process, not even when this process is killed. It is a server, and its name is that of
+//! its binary.
 //!
 //! The server is started by a small shell script, the supervisor, whose standard input is a pipe
 //! that nobody writes to: the kernel closes it when this process ends, in whatever way, and the
@@ -12,8 +13,9 @@
 //! - The supervisor and the server are a process group of their own: a Ctrl-C in the terminal goes
 //!   to this process, which decides when the server ends.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -29,8 +31,6 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::config;
-
 /// Longest time that a server may take to end after it was asked to; then it is killed. The
 /// supervisor keeps the same limit ([`SUPERVISOR`], 50 times a tenth of a second).
 pub const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -38,6 +38,10 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time that the shell may take to start the server.
 const SPAWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest wait for a server on the same folder to be gone: one whose parent was killed has
+/// [`STOP_WITHIN`] to end, and is killed then.
+const PREDECESSOR_WITHIN: Duration = Duration::from_secs(10);
 
 /// `$@` is the server with its arguments. Two processes: a guard that ends the server when
 /// standard input ends (its own copy is descriptor 3, because a shell gives background jobs
@@ -100,9 +104,37 @@ impl From<ExitStatus> for Exit {
     }
 }
 
+/// Opens a file that takes what a server prints, empty and locked. The lock belongs to the open file,
+/// which the server inherits: it is free exactly when the last process of the server before is gone,
+/// so that two never write into one folder, however the parent of the first one ended. `None` where
+/// that one stays.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub async fn take_output(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().create(true).append(true).open(path)?;
+    let mut look_again = tokio::time::interval(Duration::from_millis(20));
+    let taken = timeout(PREDECESSOR_WITHIN, async {
+        loop {
+            look_again.tick().await;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {}
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    });
+    match taken.await {
+        Err(_elapsed) => return Ok(None),
+        Ok(locked) => locked?,
+    }
+    file.set_len(0)?;
+    Ok(Some(file))
+}
+
 /// The server under its supervisor.
 #[derive(Debug)]
-pub(super) struct Supervised {
+pub struct Supervised {
     pid: u32,
     process: Process,
     exit: watch::Receiver<Option<Exit>>,
@@ -111,30 +143,36 @@ pub(super) struct Supervised {
 }
 
 impl Supervised {
-    /// Starts `binary` with the folder's configuration; `output` takes what it prints.
-    pub async fn spawn(binary: &Path, folder: &Path, output: File) -> io::Result<Supervised> {
+    /// Starts `binary` with these arguments; `output` takes what it prints.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub async fn spawn(binary: &Path, arguments: &[OsString], output: File) -> io::Result<Supervised> {
         let (stdin, lifeline) = io::pipe()?;
+        let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // In a block, because the command holds the pipe's other end and the locked output.
         let mut supervisor = {
             let mut command = Command::new("/bin/sh");
-            command.args(["-c", SUPERVISOR, "nats-server-supervisor"]);
-            command.arg(binary).arg("-c").arg(config::config_file(folder));
+            command.args(["-c", SUPERVISOR, &format!("{name}-supervisor")]);
+            command.arg(binary).args(arguments);
             command.stdin(stdin).stdout(Stdio::piped()).stderr(output).process_group(0);
             command.spawn()?
         };
         let stdout = supervisor.stdout.take().ok_or_else(no_pid)?;
         let pid = timeout(SPAWN_WITHIN, read_pid(stdout)).await.map_err(|_| no_pid())??;
-        let process = Process::open(pid)?;
+        let process = Process::open(pid, name)?;
         let (tell, exit) = watch::channel(None);
         tokio::spawn(watch_over(supervisor, process.clone(), tell));
         let pid = pid.as_raw_pid().unsigned_abs();
         Ok(Supervised { pid, process, exit, _lifeline: lifeline })
     }
 
+    /// The server's process id (not the supervisor's).
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
+    /// Resolves when the server has ended, for whatever reason; at once when it already has.
     pub fn exited(&self) -> impl Future<Output = Exit> + Send + use<> {
         let mut exit = self.exit.clone();
         async move {
@@ -151,7 +189,7 @@ impl Supervised {
         if let Ok(exit) = timeout(STOP_WITHIN, self.exited()).await {
             return exit;
         }
-        tracing::warn!(pid = self.pid, "nats-server does not stop, killing it");
+        tracing::warn!(server = self.process.name, pid = self.pid, "server does not stop, killing it");
         self.process.signal(Signal::KILL);
         timeout(GONE_WITHIN, self.exited()).await.unwrap_or(Exit::Unknown)
     }
@@ -183,7 +221,7 @@ async fn watch_over(mut supervisor: Child, process: Process, tell: watch::Sender
     process.signal(Signal::KILL);
     let gone = tokio::task::spawn_blocking(move || process.wait_until_gone(GONE_WITHIN));
     if let Err(error) = gone.await {
-        tracing::debug!(%error, "the wait for nats-server was cut off");
+        tracing::debug!(%error, "the wait for a server's end was cut off");
     }
     tell.send_replace(Some(exit));
 }
@@ -193,13 +231,15 @@ async fn watch_over(mut supervisor: Child, process: Process, tell: watch::Sender
 struct Process {
     /// `None` when it was gone before it could be opened.
     descriptor: Option<Arc<OwnedFd>>,
+    /// Of its binary.
+    name: String,
 }
 
 impl Process {
-    fn open(pid: Pid) -> io::Result<Process> {
+    fn open(pid: Pid, name: String) -> io::Result<Process> {
         match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(descriptor) => Ok(Process { descriptor: Some(Arc::new(descriptor)) }),
-            Err(rustix::io::Errno::SRCH) => Ok(Process { descriptor: None }),
+            Ok(descriptor) => Ok(Process { descriptor: Some(Arc::new(descriptor)), name }),
+            Err(rustix::io::Errno::SRCH) => Ok(Process { descriptor: None, name }),
             Err(error) => Err(error.into()),
         }
     }
@@ -209,7 +249,7 @@ impl Process {
         let Some(descriptor) = &self.descriptor else { return };
         match pidfd_send_signal(descriptor, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => tracing::warn!(%error, "nats-server takes no signal"),
+            Err(error) => tracing::warn!(server = self.name, %error, "server takes no signal"),
         }
     }
 
@@ -220,7 +260,7 @@ impl Process {
         let mut ended = [PollFd::new(descriptor, PollFlags::IN)];
         let limit = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: 0 };
         if let Err(error) = poll(&mut ended, Some(&limit)) {
-            tracing::debug!(%error, "cannot wait for nats-server to be gone");
+            tracing::debug!(server = self.name, %error, "cannot wait for it to be gone");
         }
     }
 }
