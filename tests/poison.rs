@@ -115,7 +115,7 @@ async fn one_percent_of_poison_in_a_load_is_found_once_each_and_harms_no_other_o
     settle(&mut system, &letters).await;
 }
 
-/// In `up` every admin server has the figures of all roles; they are a few seconds old.
+/// The figures are a few seconds old.
 async fn until_told_by_metrics(system: &System) {
     let wanted = format!("spillway_dead_letters{{role=\"orders\",partition=\"0\",cause=\"NEWER\"}} {EACH_KIND}");
     let mut every = tokio::time::interval(std::time::Duration::from_millis(200));

@@ -25,8 +25,8 @@ use crate::check;
 use crate::cli::Role;
 use crate::config::Config;
 use crate::exit::Failure;
-use crate::logs::LastLines;
-use crate::{logs, metrics};
+use crate::logs::{self, LastLines};
+use crate::metrics::Registry;
 
 /// How long the admin server waits for running probes at the end.
 const ADMIN_DRAIN: Duration = Duration::from_millis(500);
@@ -40,7 +40,7 @@ pub fn ledgers(data: &Path) -> std::path::PathBuf {
 #[derive(Clone)]
 pub struct Instruments {
     pub log_level: LogLevel,
-    pub metrics: Metrics,
+    pub metrics: Registry,
     /// Dropped last, when nothing is left to be said.
     _last_lines: Arc<LastLines>,
 }
@@ -52,7 +52,7 @@ impl Instruments {
     /// When the level is none, or this was done before.
     pub fn start(config: &Config, name: &'static str) -> Result<Instruments, Failure> {
         let (log_level, last_lines) = logs::init(&config.log, name)?;
-        Ok(Instruments { log_level, metrics: metrics::init()?, _last_lines: Arc::new(last_lines) })
+        Ok(Instruments { log_level, metrics: Registry::start(name)?, _last_lines: Arc::new(last_lines) })
     }
 }
 
@@ -93,7 +93,7 @@ pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Re
     let readiness = place.readiness();
     let admin_addr = admin.local_addr().map_err(|e| Failure::failed(e.to_string()))?;
     addresses.insert("admin".to_owned(), admin_addr.to_string());
-    serve_admin(&life, admin, role, &addresses, readiness.clone(), instruments.metrics.clone());
+    serve_admin(&life, admin, role, &addresses, readiness.clone(), instruments.metrics.of(role.name()));
     Ok(Running { role, life, readiness: Some(readiness), bus: Some(bus), addresses })
 }
 

@@ -21,6 +21,7 @@ mod caller;
 mod config;
 mod dead_letters;
 mod evidence;
+mod figures;
 mod fingerprint;
 mod flow;
 pub mod intake;
@@ -40,5 +41,6 @@ mod samples;
 
 pub use config::{AdmissionConfig, GatewayConfig, GrpcConfig, OpsConfig, WatchConfig};
 pub use evidence::EVIDENCE;
+pub use figures::FIGURES;
 pub use fingerprint::fingerprint_of;
 pub use serving::{GatewayHandle, run};

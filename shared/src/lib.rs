@@ -6,6 +6,8 @@ pub mod admin;
 pub mod bus;
 pub mod config;
 pub mod evidence;
+pub mod figure;
+pub mod figures;
 pub mod flow;
 pub mod grpc;
 pub mod ledger;

@@ -44,7 +44,7 @@ impl Counters {
     }
 }
 
-/// Roles that share a process show the same series: each is taken once.
+/// Every role shows its own series.
 async fn read(admins: &[String]) -> Series {
     let mut all = Series::new();
     for admin in admins {

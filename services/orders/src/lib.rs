@@ -13,6 +13,7 @@ pub mod config;
 pub mod domain;
 mod evidence;
 mod explain;
+mod figures;
 mod hear;
 pub mod queries;
 mod run;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use config::OrdersConfig;
 pub use evidence::EVIDENCE;
+pub use figures::FIGURES;
 pub use hear::{Fact, Heard};
 pub use run::run;
 pub use service::Orders;

@@ -3,24 +3,36 @@
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Envelope, EventKind, NewEvent, Subject};
 use spillway_shared::evidence::Evidence;
-use spillway_shared::ledger::{Says, Service, StoreError, Tx, Unreadable};
+use spillway_shared::ledger::{Sample, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::config::OrdersConfig;
-use crate::domain::{self, Decision, Order};
+use crate::domain::{self, Decision, Order, State};
 use crate::evidence::EVIDENCE;
+use crate::figures::{self, Ends};
 use crate::hear::{self, Fact, Heard};
 use crate::store::{self, Book};
 
 /// The life of every order of a partition.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Orders {
     /// How long an order may wait for its outcome, in microseconds.
     order_deadline_us: i64,
+    ends: Ends,
+}
+
+/// What is measured of an order that came to its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct End {
+    pub state: State,
+    /// It was told that it waits for the provider.
+    pub deferred: bool,
+    /// From its acceptance.
+    pub seconds: f64,
 }
 
 impl Orders {
     pub fn new(config: &OrdersConfig) -> Self {
-        Orders { order_deadline_us: config.order_deadline_s.saturating_mul(1_000_000) }
+        Orders { order_deadline_us: config.order_deadline_s.saturating_mul(1_000_000), ends: Ends::new() }
     }
 
     fn deadline(&self, from: Timestamp) -> Timestamp {
@@ -30,7 +42,8 @@ impl Orders {
 
 impl Service for Orders {
     type Input = Heard;
-    type Answer = ();
+    /// What came to its end with it.
+    type Answer = Option<End>;
     type Book = Book;
 
     const EVIDENCE: &'static [Evidence] = EVIDENCE;
@@ -43,11 +56,12 @@ impl Service for Orders {
         store::load(tx, inputs)
     }
 
-    fn decide(&self, book: &mut Book, heard: &Heard, at: Timestamp, says: &mut Says) {
+    fn decide(&self, book: &mut Book, heard: &Heard, at: Timestamp, says: &mut Says) -> Option<End> {
+        let mut end = None;
         let order = book.order(heard);
         let decision = decide(order, heard);
         if decision == Decision::Known {
-            return;
+            return None;
         }
         // The earliest event counts, so that it does not matter which was heard first.
         order.deadline = order.deadline.min(self.deadline(heard.time));
@@ -64,16 +78,39 @@ impl Service for Orders {
             let order = book.order(heard);
             order.record(at);
             let version = order.version;
+            end = Some(ended(order, at));
             book.recorded(heard.order_id, version, raw);
         }
         if book.changed_now(heard.order_id) {
             says.changed(*heard.order_id.as_bytes());
         }
+        end
+    }
+
+    fn decided(&self, answer: &Option<End>) {
+        if let Some(end) = answer {
+            self.ends.record(end);
+        }
+    }
+
+    fn sample(&self, tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Sample>, StoreError> {
+        let (count, oldest_us) = store::pending(tx)?;
+        let age = oldest_us.map_or(0.0, |us| now.duration_since(time::from_micros(us)).as_secs_f64().max(0.0));
+        let label = Some(("state", figures::state(State::Pending)));
+        Ok(vec![
+            Sample { name: "spillway_orders", label, value: count as f64 },
+            Sample { name: "spillway_orders_oldest_age_seconds", label, value: age },
+        ])
     }
 
     fn save(&self, tx: &Tx<'_>, book: Book) -> Result<(), StoreError> {
         store::save(tx, book)
     }
+}
+
+fn ended(order: &Order, at: Timestamp) -> End {
+    let seconds = at.duration_since(order.created).as_secs_f64().max(0.0);
+    End { state: order.state, deferred: order.deferred_since.is_some(), seconds }
 }
 
 /// Every fact, and the function that decides it.

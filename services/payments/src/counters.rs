@@ -1,21 +1,74 @@
 //! What is counted, by its name on `/metrics`. Every name here begins with `spillway_` and carries the role.
 
-use metrics::{counter, gauge};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 use crate::breaker::BreakerState;
-use crate::domain::{Purpose, Settled, Step};
+use crate::domain::{Outcome, Purpose, Settled, Step};
+use crate::figures::{CLASSES, KINDS, STATUSES};
 
 const ROLE: &str = "payments";
 
-/// A call to the provider and its class.
-pub fn call(purpose: Purpose, step: Step, class: &'static str) {
-    let kind = match (purpose, step) {
-        (Purpose::Charge, Step::Send) => "charge",
-        (Purpose::Compensate, Step::Send) => "refund",
-        (Purpose::Charge, Step::LookUp) => "charge_lookup",
-        (Purpose::Compensate, Step::LookUp) => "refund_lookup",
-    };
-    counter!("spillway_provider_calls_total", "role" => ROLE, "kind" => kind, "class" => class).increment(1);
+/// What is counted and measured of every call to the provider: its series are looked up once.
+#[derive(Default)]
+pub struct Calls {
+    /// By kind and class, as they stand in the catalogue.
+    answers: [[OnceLock<(Counter, Histogram)>; CLASSES.len()]; KINDS.len()],
+    /// By status.
+    processed: [OnceLock<Histogram>; STATUSES.len()],
+}
+
+impl Calls {
+    /// A call that took so long, and how it ended.
+    pub fn called(&self, purpose: Purpose, step: Step, outcome: &Outcome, took: Duration) {
+        let kind = match (purpose, step) {
+            (Purpose::Charge, Step::Send) => 0,
+            (Purpose::Compensate, Step::Send) => 1,
+            (Purpose::Charge, Step::LookUp) => 2,
+            (Purpose::Compensate, Step::LookUp) => 3,
+        };
+        let class = outcome.class();
+        let Some(series) = CLASSES.iter().position(|known| *known == class).map(|at| &self.answers[kind][at]) else {
+            return;
+        };
+        let (count, seconds) = series.get_or_init(|| {
+            let kind = KINDS[kind];
+            (
+                counter!("spillway_provider_calls_total", "role" => ROLE, "kind" => kind, "class" => class),
+                histogram!("spillway_provider_call_duration_seconds", "role" => ROLE, "kind" => kind, "class" => class),
+            )
+        });
+        count.increment(1);
+        seconds.record(took);
+    }
+
+    /// An answer to a charge, so long after the first call for it.
+    pub fn processed(&self, outcome: &Outcome, after: Duration) {
+        let status = status(outcome);
+        let series = STATUSES.iter().position(|known| *known == status).map(|at| &self.processed[at]);
+        let series = series.map(|series| {
+            series.get_or_init(|| histogram!("payment_process_duration_seconds", "role" => ROLE, "status" => status))
+        });
+        if let Some(series) = series {
+            series.record(after);
+        }
+    }
+}
+
+/// What a charge's answer is in the one metric that whoever placed the order looks at.
+fn status(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Approved(_) => "captured",
+        Outcome::Declined { .. } | Outcome::ActionRequired { .. } => "declined",
+        Outcome::Unavailable => "unavailable",
+        Outcome::Throttled { .. } => "throttled",
+        Outcome::Rejected { .. } => "rejected",
+        Outcome::Unknown | Outcome::Pending { .. } | Outcome::InFlight | Outcome::Absent | Outcome::Several => {
+            "unknown"
+        }
+    }
 }
 
 /// 0 closed, 1 probing, 2 open.

@@ -6,7 +6,7 @@ use spillway_proto::pb::events;
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, Money, NewEvent, OrderId, Subject};
 use spillway_shared::evidence::Evidence;
-use spillway_shared::ledger::{Due, Says, Service, StoreError, Tx, Unreadable};
+use spillway_shared::ledger::{Due, Sample, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::counters;
 use crate::domain::{
@@ -180,6 +180,17 @@ impl Service for Payments {
             // Neither is the result of due work.
             Answer::Deferred(_) | Answer::Settled(_) => {}
         }
+    }
+
+    fn sample(&self, tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Sample>, StoreError> {
+        let unsettled = store::unsettled(tx)?;
+        let age = unsettled.oldest.map_or(0.0, |since| now.duration_since(since).as_secs_f64().max(0.0));
+        let sample = |name, value| Sample { name, label: None, value };
+        Ok(vec![
+            sample("spillway_payments_unknown", unsettled.unknown as f64),
+            sample("spillway_payments_unknown_oldest_age_seconds", age),
+            sample("spillway_payments_parked", unsettled.parked as f64),
+        ])
     }
 
     fn save(&self, tx: &Tx<'_>, book: Book) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 mod outage;
 mod page;
 mod settlement;
+mod unsettled;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::domain::{Answered, Outcome, Payment, Reason, Settle, State};
 pub use outage::{begun, ended, open_outage, waiting};
 pub use page::{Due, Filter, ahead, due, page};
 pub use settlement::{Settlement, settlement};
+pub use unsettled::unsettled;
 
 /// The tables of payments.
 pub const MIGRATIONS: &[Migration] = &[
@@ -71,6 +73,7 @@ pub const MIGRATIONS: &[Migration] = &[
              settle_us integer not null
          ) without rowid;",
     ),
+    ("since when it is unknown", "alter table payment add column unknown_us integer;"),
 ];
 
 /// The payments that a batch touches, as loaded and as decided, and the answers it brings.
@@ -173,7 +176,7 @@ impl Answer {
 
 const COLUMNS: &str = "order_id, shop, state, ended_us, amount_minor, currency, payment_method, attempt,
     provider_reference, reason, key_until_us, sent_us, captured_minor, refunded_minor, create_us, update_us,
-    deferred_us";
+    deferred_us, unknown_us";
 
 /// Loads the payments of these orders, and what these requests settled before.
 pub fn load(
@@ -225,6 +228,7 @@ fn payment(row: &Row<'_>) -> Result<Payment, StoreError> {
         created: time::from_micros(row.int(14)?),
         updated: time::from_micros(row.int(15)?),
         deferred: row.opt_int(16)?.map(time::from_micros),
+        unknown: row.opt_int(17)?.map(time::from_micros),
     })
 }
 
@@ -277,8 +281,8 @@ fn update(tx: &Tx<'_>, book: &Book) -> Result<(), StoreError> {
     tx.write_each(
         "update payment set state = $1, ended_us = $2, provider_reference = $3, reason = $4, key_until_us = $5,
                             sent_us = $6, captured_minor = $7, refunded_minor = $8, update_us = $9,
-                            deferred_us = $10
-         where order_id = $11",
+                            deferred_us = $10, unknown_us = $11
+         where order_id = $12",
         changed(book, Change::Changed).map(|payment| {
             [
                 payment.state.name().into(),
@@ -291,6 +295,7 @@ fn update(tx: &Tx<'_>, book: &Book) -> Result<(), StoreError> {
                 payment.refunded_minor.into(),
                 time::to_micros(payment.updated).into(),
                 payment.deferred.map(time::to_micros).into(),
+                payment.unknown.map(time::to_micros).into(),
                 payment.order.as_bytes().into(),
             ]
         }),

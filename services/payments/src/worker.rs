@@ -1,14 +1,14 @@
 //! The hands: what is due and was let through is asked of the provider, and its answer handed back to be decided.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spillway_proto::time::{self, Timestamp};
 use spillway_shared::ledger::{Clock, Due};
 use spillway_shared::steps;
 
 use crate::breaker::Permit;
-use crate::counters;
+use crate::counters::Calls;
 use crate::domain::{Answered, Key, Outcome, Purpose, Step, Task};
 use crate::provider::{Charge, Provider, Refund, guarded};
 use crate::service::Input;
@@ -18,18 +18,19 @@ pub struct Worker<P> {
     provider: Arc<P>,
     call_timeout: Duration,
     clock: Arc<dyn Clock>,
+    calls: Arc<Calls>,
 }
 
 impl<P> Clone for Worker<P> {
     fn clone(&self) -> Self {
-        let (provider, clock) = (self.provider.clone(), self.clock.clone());
-        Worker { provider, call_timeout: self.call_timeout, clock }
+        let (provider, clock, calls) = (self.provider.clone(), self.clock.clone(), self.calls.clone());
+        Worker { provider, call_timeout: self.call_timeout, clock, calls }
     }
 }
 
 impl<P: Provider> Worker<P> {
     pub fn new(provider: Arc<P>, call_timeout: Duration, clock: Arc<dyn Clock>) -> Self {
-        Worker { provider, call_timeout, clock }
+        Worker { provider, call_timeout, clock, calls: Arc::default() }
     }
 
     /// Does what is due and says what came of it.
@@ -45,9 +46,10 @@ impl<P: Provider> Worker<P> {
         let step = task.step_at(called, self.call_timeout);
         let (key, at) = (task.key(), moments(task.purpose));
         steps::step_about(at.intent_committed, key.text.as_bytes());
+        let sent = Instant::now();
         let outcome = guarded(permit, due.attempt > 1, self.call_timeout, self.ask(&task, step, &key)).await;
+        self.measure(&task, step, &outcome, called, sent.elapsed());
         steps::step_about(at.http_response, key.text.as_bytes());
-        counters::call(task.purpose, step, outcome.class());
         if outcome.is_failure() {
             tracing::debug!(order = %task.order, ?step, ?outcome, "call to the provider settled nothing");
         }
@@ -67,6 +69,15 @@ impl<P: Provider> Worker<P> {
             }
             (Purpose::Charge, Step::LookUp) => self.provider.look_up_charge(reference).await,
             (Purpose::Compensate, Step::LookUp) => self.provider.look_up_refund(key).await,
+        }
+    }
+
+    /// A look at what is settled, hours later, is no answer that anybody waits for.
+    fn measure(&self, task: &Task, step: Step, outcome: &Outcome, called: Timestamp, took: Duration) {
+        self.calls.called(task.purpose, step, outcome, took);
+        if task.purpose == Purpose::Charge && task.recheck == 0 {
+            let before = task.began.map_or(Duration::ZERO, |began| called.duration_since(began).unsigned_abs());
+            self.calls.processed(outcome, before + took);
         }
     }
 

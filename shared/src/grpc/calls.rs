@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -16,6 +16,7 @@ use tower::Service;
 
 use super::admission::{Admission, Place};
 use super::deadline::{Allowance, Deadline};
+use super::durations::{Durations, StreamTiming, Timing, code_in};
 use super::gate::{Gate, LetIn};
 use super::limits::{GrpcLimits, duration};
 use super::message::Message;
@@ -31,30 +32,30 @@ const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 /// What the column knows, the same for all connections.
 pub(super) struct Rules {
     methods: Methods,
+    durations: Durations,
     pub(super) admission: Admission,
     gate: Option<Arc<dyn Gate>>,
     allowance: Allowance,
     /// For a message, from its headers on.
     message_timeout: Duration,
-    name: Name,
     draining: CancellationToken,
 }
 
 impl Rules {
     pub(super) fn new(
         methods: Methods,
+        durations: Durations,
         limits: &GrpcLimits,
-        gate: Option<Arc<dyn Gate>>,
-        name: Name,
+        (gate, name): (Option<Arc<dyn Gate>>, Name),
         draining: CancellationToken,
     ) -> Rules {
         Rules {
             methods,
+            durations,
             admission: Admission::new(limits, name),
             gate,
             allowance: Allowance::new(limits),
             message_timeout: duration(limits.opening_timeout_ms),
-            name,
             draining,
         }
     }
@@ -98,29 +99,25 @@ impl Rules {
         Ok((Call::from_parts(head, body.unwrap_or_default()), place))
     }
 
-    /// A streamed answer lives on after its handler has returned.
-    fn outlive(&self, answer: Answer, uri: Uri, kind: Kind, place: Place) -> Answer {
+    /// A streamed answer lives on after its handler has returned, and so does the time that it takes.
+    fn outlive(&self, answer: Answer, uri: Uri, kind: Kind, (place, timing): (Place, Timing)) -> Answer {
         let drain = match kind {
-            Kind::Unary => return answer,
-            Kind::Stream => None,
-            Kind::Standard => Some(self.draining.clone().cancelled_owned()),
+            Kind::Unary => None,
+            Kind::Stream => Some(None),
+            Kind::Standard => Some(Some(self.draining.clone().cancelled_owned())),
         };
-        answer.map(|body| Body::new(StreamBody::new(body, uri, place, drain)))
-    }
-
-    /// How long a refusal took, from the headers of its call to its trailers.
-    fn measure(&self, answer: &Answer, began: Instant) {
-        let is_refusal = answer.headers().get(Status::GRPC_STATUS).is_some_and(|status| status == RESOURCE_EXHAUSTED);
-        if is_refusal {
-            let Name { role, listener } = self.name;
-            metrics::histogram!("spillway_refusal_seconds", "role" => role, "listener" => listener)
-                .record(began.elapsed());
+        match drain.filter(|_| code_in(answer.headers()).is_none()) {
+            Some(drain) => {
+                let timing = StreamTiming::new(timing);
+                answer.map(|body| Body::new(StreamBody::new(body, uri, place, timing, drain)))
+            }
+            None => {
+                self.durations.answered(timing, &answer);
+                answer
+            }
         }
     }
 }
-
-/// The gRPC status as it is written.
-const RESOURCE_EXHAUSTED: &str = "8";
 
 #[derive(Clone, Copy)]
 struct Timed {
@@ -159,11 +156,15 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let began = Instant::now();
+        let timing = self.rules.durations.begin(call.uri().path());
         let kind = self.rules.methods.kind(call.uri().path());
         let timed = match self.rules.begin(&mut call, kind) {
             Ok(timed) => timed,
-            Err(refusal) => return Box::pin(std::future::ready(Ok(Status::from(refusal).into_http()))),
+            Err(refusal) => {
+                let answer = Status::from(refusal).into_http();
+                self.rules.durations.answered(timing, &answer);
+                return Box::pin(std::future::ready(Ok(answer)));
+            }
         };
         let uri = call.uri().clone();
         let rules = Arc::clone(&self.rules);
@@ -179,8 +180,7 @@ where
                 Ok((routes.call(call).await?, place))
             };
             let (answer, place) = answer_in_time(served, timed, &uri).await.unwrap_or_else(|s| (s.into_http(), None));
-            rules.measure(&answer, began);
-            let answer = rules.outlive(answer, uri.clone(), kind, place);
+            let answer = rules.outlive(answer, uri.clone(), kind, (place, timing));
             Ok(explain::complete(answer, uri))
         })
     }

@@ -16,17 +16,20 @@ pub(super) enum Kind {
     Standard,
 }
 
-/// The paths whose answer is a stream.
+/// The paths of all methods, and those whose answer is a stream.
 #[derive(Debug, Default)]
 pub(super) struct Methods {
+    paths: HashSet<String>,
     streams: HashSet<String>,
 }
 
 impl Methods {
-    pub(super) fn from_descriptors(encoded: &[Vec<u8>]) -> Result<Methods, prost::DecodeError> {
+    pub(super) fn from_descriptors<'d>(
+        encoded: impl IntoIterator<Item = &'d [u8]>,
+    ) -> Result<Methods, prost::DecodeError> {
         let mut methods = Methods::default();
         for set in encoded {
-            for file in FileDescriptorSet::decode(set.as_slice())?.file {
+            for file in FileDescriptorSet::decode(set)?.file {
                 methods.add(&file);
             }
         }
@@ -35,10 +38,23 @@ impl Methods {
 
     fn add(&mut self, file: &FileDescriptorProto) {
         for service in &file.service {
-            let streams = service.method.iter().filter(|method| method.server_streaming());
-            let paths = streams.map(|method| format!("/{}.{}/{}", file.package(), service.name(), method.name()));
-            self.streams.extend(paths);
+            for method in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                if method.server_streaming() {
+                    self.streams.insert(path.clone());
+                }
+                self.paths.insert(path);
+            }
         }
+    }
+
+    /// The methods of these services.
+    pub(super) fn of<'m>(&'m self, services: &'m [&str]) -> impl Iterator<Item = String> + 'm {
+        let is_served = |path: &&String| {
+            let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+            services.contains(&service)
+        };
+        self.paths.iter().filter(is_served).cloned()
     }
 
     pub(super) fn kind(&self, path: &str) -> Kind {

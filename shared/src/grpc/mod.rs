@@ -9,6 +9,7 @@
 mod admission;
 mod calls;
 mod deadline;
+mod durations;
 mod error;
 mod explain;
 mod gate;

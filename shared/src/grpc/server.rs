@@ -18,6 +18,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Service, ServiceBuilder};
 
 use super::calls::{Calls, Rules};
+use super::durations::Durations;
 use super::gate::Gate;
 use super::health::Health;
 use super::limits::{GrpcLimits, MAX_REQUEST_BYTES};
@@ -29,6 +30,10 @@ use crate::listen::connections::{self, Drained};
 
 /// How often the calls in flight are told.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
+
+/// What every listener serves.
+const STANDARD: [&str; 3] =
+    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
 /// Services, health, reflection and limits, not yet on a listener.
 pub struct GrpcServerBuilder {
@@ -108,13 +113,26 @@ impl GrpcServerBuilder {
         if !problems.is_empty() {
             return Err(BuildError::Limits(Problems(problems)));
         }
-        let methods = Methods::from_descriptors(&self.descriptors)?;
+        let standard = [
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let methods = Methods::from_descriptors(self.descriptors.iter().map(Vec::as_slice).chain(standard))?;
+        let served: Vec<&str> = self.services.iter().copied().chain(STANDARD).collect();
+        let durations = Durations::new(self.name, methods.of(&served));
         self.add_reflection()?;
         let health = HealthServer::new(self.health.service()).max_decoding_message_size(MAX_REQUEST_BYTES);
         self.routes.add_service(health);
         Ok(GrpcServer {
             listener,
-            rules: Arc::new(Rules::new(methods, &self.limits, self.gate, self.name, self.draining.clone())),
+            rules: Arc::new(Rules::new(
+                methods,
+                durations,
+                &self.limits,
+                (self.gate, self.name),
+                self.draining.clone(),
+            )),
             name: self.name,
             routes: self.routes.routes().prepare(),
             limits: self.limits,
@@ -127,11 +145,6 @@ impl GrpcServerBuilder {
     /// v1 for new tools, v1alpha for old ones (grpcurl before 1.8.8). Lists what this listener serves, even where the
     /// descriptors say more.
     fn add_reflection(&mut self) -> Result<(), tonic_reflection::server::Error> {
-        let standard = [
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1.ServerReflection",
-            "grpc.reflection.v1alpha.ServerReflection",
-        ];
         let builder = || {
             let mut reflection = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -140,7 +153,7 @@ impl GrpcServerBuilder {
             for encoded in &self.descriptors {
                 reflection = reflection.register_encoded_file_descriptor_set(encoded);
             }
-            let listed = self.services.iter().copied().chain(standard);
+            let listed = self.services.iter().copied().chain(STANDARD);
             listed.fold(reflection, tonic_reflection::server::Builder::with_service_name)
         };
         let v1 = builder().build_v1()?.max_decoding_message_size(MAX_REQUEST_BYTES);

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use http_body::{Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use super::admission::Place;
+use super::durations::{StreamTiming, code_in};
 use super::{CallError, Cause, Reason, panics};
 
 const SERVER_STOPPING: Reason = Reason::new("SERVER_STOPPING");
@@ -22,6 +23,7 @@ pub(super) struct StreamBody {
     inner: Option<Body>,
     uri: Uri,
     place: Place,
+    timing: StreamTiming,
     drain: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -31,16 +33,35 @@ impl StreamBody {
         inner: Body,
         uri: Uri,
         place: Place,
+        timing: StreamTiming,
         drain: Option<WaitForCancellationFutureOwned>,
     ) -> StreamBody {
-        StreamBody { inner: Some(inner), uri, place, drain: drain.map(Box::pin) }
+        StreamBody { inner: Some(inner), uri, place, timing, drain: drain.map(Box::pin) }
     }
 
     fn end_with(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.inner = None;
         self.place = None;
+        self.timing.end(status.code());
         let mut trailers = HeaderMap::new();
         Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+    }
+}
+
+impl StreamBody {
+    /// Takes the time where this is the end.
+    fn time(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Status>>>) {
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(code) = frame.trailers_ref().and_then(code_in) {
+                    self.timing.end(code);
+                }
+            }
+            Poll::Ready(Some(Err(status))) => self.timing.end(status.code()),
+            // It broke off: its client is told no code, and takes it for this one.
+            Poll::Ready(None) => self.timing.end(Code::Unknown),
+            Poll::Pending => {}
+        }
     }
 }
 
@@ -64,7 +85,10 @@ impl http_body::Body for StreamBody {
                 this.end_with(&status)
             }
             Ok(Poll::Pending) if is_draining(&mut this.drain, cx) => this.end_with(&stopping()),
-            Ok(polled) => polled,
+            Ok(polled) => {
+                this.time(&polled);
+                polled
+            }
         }
     }
 

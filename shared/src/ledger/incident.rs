@@ -45,8 +45,24 @@ pub enum IncidentKind {
 }
 
 impl IncidentKind {
+    pub const ALL: [IncidentKind; 13] = [
+        IncidentKind::AskedFor,
+        IncidentKind::GoneForGood,
+        IncidentKind::StreamRecreated,
+        IncidentKind::StreamBehind,
+        IncidentKind::StreamHoles,
+        IncidentKind::StreamEmptied,
+        IncidentKind::SequenceReused,
+        IncidentKind::ConsumerRecreated,
+        IncidentKind::PublishRetried,
+        IncidentKind::Reconnected,
+        IncidentKind::StreamChangedBack,
+        IncidentKind::ConsumerChangedBack,
+        IncidentKind::JetstreamSilent,
+    ];
+
     /// Its name in SQL, metrics and answers.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             IncidentKind::AskedFor => "asked_for",
             IncidentKind::GoneForGood => "gone_for_good",
@@ -64,6 +80,17 @@ impl IncidentKind {
         }
     }
 }
+
+/// The names of all kinds.
+pub const INCIDENTS: &[&str] = &{
+    let mut names = [""; IncidentKind::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = IncidentKind::ALL[at].name();
+        at += 1;
+    }
+    names
+};
 
 /// All incidents of one kind, source and partition.
 #[derive(Clone, Debug, PartialEq, Eq)]

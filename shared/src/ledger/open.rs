@@ -28,7 +28,7 @@ use super::schema;
 use super::service::Service;
 use super::spec::{self, Identity, LedgerSpec};
 use super::tx::{Tx, Value};
-use super::writer::Writer;
+use super::writer::{CommitFigures, Writer};
 
 /// Rows of a kind of due work that are held in memory at most.
 const DUE_WINDOW: usize = 4096;
@@ -65,6 +65,7 @@ impl<S: Service> Ledger<S> {
             jobs: waiting,
             last: at,
             before: None,
+            figures: CommitFigures::of(spec.id.ledger.name()),
         };
         std::thread::Builder::new()
             .name(spec.id.name())

@@ -42,6 +42,14 @@ pub trait Service: Send + Sync + 'static {
     /// After the commit of a result of due work: what was decided. For counting; nothing follows from it.
     fn worked(&self, _answer: Self::Answer) {}
 
+    /// After a commit, for each input that was decided in it, heard or handed in. For measuring; nothing follows from it.
+    fn decided(&self, _answer: &Self::Answer) {}
+
+    /// What is measured of its own tables every few seconds, beside the writer. Its queries go by an index.
+    fn sample(&self, _tx: &Tx<'_>, _now: Timestamp) -> Result<Vec<Sample>, StoreError> {
+        Ok(vec![])
+    }
+
     /// Reads a batch into inputs. Only who keeps batches whole (audit) has another way than one by one.
     fn read(&self, batch: &Batch) -> Result<Vec<Read<Self::Input>>, batch::BadBatch> {
         Ok(batch::read(batch.body.clone())?.into_iter().map(|event| read_event(self, event)).collect())
@@ -51,6 +59,15 @@ pub trait Service: Send + Sync + 'static {
     fn keeps_batches_whole(&self) -> bool {
         false
     }
+}
+
+/// A gauge of a ledger's own, which is labelled with role, partition and this.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    pub name: &'static str,
+    /// Name and value.
+    pub label: Option<(&'static str, &'static str)>,
+    pub value: f64,
 }
 
 /// A batch as it came: from a stream, or from an outbox that was asked.
@@ -127,7 +144,7 @@ impl Cause {
     pub const ALL: [Cause; 6] =
         [Cause::Undecodable, Cause::Newer, Cause::Panic, Cause::Constraint, Cause::Unnumbered, Cause::Crash];
 
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Cause::Undecodable => "UNDECODABLE",
             Cause::Newer => "NEWER",
@@ -138,6 +155,17 @@ impl Cause {
         }
     }
 }
+
+/// The names of all causes.
+pub const CAUSES: &[&str] = &{
+    let mut names = [""; Cause::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Cause::ALL[at].name();
+        at += 1;
+    }
+    names
+};
 
 fn read_event<S: Service + ?Sized>(service: &S, event: Result<Envelope, spillway_proto::BadEvent>) -> Read<S::Input> {
     let event = match event {

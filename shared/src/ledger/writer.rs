@@ -31,6 +31,23 @@ pub(super) struct Writer<S: Service> {
     pub last: Timestamp,
     /// When the last commit began, and how many inputs it had.
     pub before: Option<(Instant, usize)>,
+    pub figures: CommitFigures,
+}
+
+/// What is measured of every commit.
+pub(super) struct CommitFigures {
+    /// Seconds.
+    duration: metrics::Histogram,
+    inputs: metrics::Histogram,
+}
+
+impl CommitFigures {
+    pub fn of(role: &'static str) -> Self {
+        CommitFigures {
+            duration: metrics::histogram!("spillway_commit_duration_seconds", "role" => role),
+            inputs: metrics::histogram!("spillway_commit_inputs", "role" => role),
+        }
+    }
 }
 
 impl<S: Service> Writer<S> {
@@ -85,6 +102,8 @@ impl<S: Service> Writer<S> {
             self.last = self.last.max(spec::now(self.shared.clock.as_ref()));
             let fault = match self.attempt(&group) {
                 Ok(committed) => {
+                    self.figures.duration.record(began.elapsed());
+                    self.figures.inputs.record(self.before.map_or(0.0, |(_, inputs)| inputs as f64));
                     self.finish(group, committed);
                     return Ok(());
                 }
@@ -176,6 +195,7 @@ impl<S: Service> Writer<S> {
         self.memory.inbox.apply(committed.additions);
         self.memory.heads = committed.heads;
         self.shared.committed(&self.memory, inbox_moved, committed.says, self.last);
+        committed.answers.iter().for_each(|(_, answer)| self.service.decided(answer));
         commit::hand_out(&mut group, committed.answers, committed.redriven);
         group.into_iter().for_each(Job::confirm);
     }

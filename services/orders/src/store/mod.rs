@@ -8,7 +8,7 @@ mod schema;
 pub use book::Book;
 #[cfg(test)]
 pub(crate) use reads::page_query;
-pub use reads::{PageFilter, Shown, Story, oldest_waiting, page, story};
+pub use reads::{PageFilter, Shown, Story, oldest_waiting, page, pending, story};
 pub use schema::MIGRATIONS;
 
 use spillway_proto::OrderId;

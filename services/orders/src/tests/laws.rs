@@ -105,7 +105,9 @@ pub fn tell(stories: &[Story], shuffle: &Shuffle) -> Vec<Told> {
 fn run(stories: &[Story], told: &[Told]) -> (Vec<Order>, i64) {
     let mut book = Book::default();
     let mut says = Says::new(Source::Orders, at(500));
-    told.iter().for_each(|told| orders().decide(&mut book, &heard(told), at(500), &mut says));
+    for told in told {
+        orders().decide(&mut book, &heard(told), at(500), &mut says);
+    }
     let ids = 0..u32::try_from(stories.len()).expect("few");
     let ends = ids.map(|n| sorted(book.order(&heard(&(n, 0, held()))).clone()));
     (ends.collect(), says.events())

@@ -55,6 +55,7 @@ fn tombstone(event: &OrderEnded, at: Timestamp) -> Payment {
         sent: None,
         captured_minor: 0,
         refunded_minor: 0,
+        unknown: None,
         deferred: None,
         created: at,
         updated: at,

@@ -206,6 +206,8 @@ pub struct Payment {
     pub key_until: Timestamp,
     /// When the last call went out that may have been carried out and was not answered with its end.
     pub sent: Option<Timestamp>,
+    /// Since when it is under way with its end not known: the first of those calls.
+    pub unknown: Option<Timestamp>,
     /// Minor units that are or were ours.
     pub captured_minor: i64,
     /// Minor units that went back.
@@ -243,7 +245,16 @@ impl Payment {
     }
 
     pub(super) fn in_state(&self, state: State, at: Timestamp) -> Self {
-        Payment { state, reason: None, updated: at, ..self.clone() }
+        let is_open = match state {
+            State::Unknown | State::Pending | State::Compensating => true,
+            State::Charging
+            | State::Captured
+            | State::Declined
+            | State::Parked
+            | State::Cancelled
+            | State::Refunded => false,
+        };
+        Payment { state, reason: None, unknown: self.unknown.filter(|_| is_open), updated: at, ..self.clone() }
     }
 
     pub(super) fn parked(&self, reason: Reason, at: Timestamp) -> Self {

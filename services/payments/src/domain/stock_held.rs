@@ -56,6 +56,7 @@ fn begin(event: &StockHeld, at: Timestamp, policy: &Policy) -> Decision {
         sent: None,
         captured_minor: 0,
         refunded_minor: 0,
+        unknown: None,
         deferred: None,
         created: at,
         updated: at,

@@ -35,6 +35,8 @@ pub struct Task {
     pub step: Step,
     /// Which look at something absent this is; 0 where it is none.
     pub recheck: u32,
+    /// When it was called for first; `None` where it was not yet.
+    pub began: Option<Timestamp>,
 }
 
 /// A payload that this build did not write.
@@ -57,6 +59,7 @@ impl Task {
             key_until: payment.key_until,
             step,
             recheck: 0,
+            began: None,
         })
     }
 
@@ -97,6 +100,7 @@ impl Task {
             key_until_us: time::to_micros(self.key_until),
             look_up: self.step == Step::LookUp,
             recheck: self.recheck,
+            began_us: self.began.map(time::to_micros),
         };
         Bytes::from(record.encode_to_vec())
     }
@@ -119,6 +123,7 @@ impl Task {
             key_until: time::from_micros(record.key_until_us),
             step: if record.look_up { Step::LookUp } else { Step::Send },
             recheck: record.recheck,
+            began: record.began_us.map(time::from_micros),
         })
     }
 }
@@ -143,4 +148,6 @@ struct Record {
     look_up: bool,
     #[prost(uint32, tag = "9")]
     recheck: u32,
+    #[prost(int64, optional, tag = "10")]
+    began_us: Option<i64>,
 }

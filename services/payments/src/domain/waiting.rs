@@ -198,7 +198,8 @@ pub(super) fn recheck_of(task: &Task, done: u32, at: Timestamp) -> DueStep {
 
 fn again(payment: &Payment, answered: &Answered, step: Step, when: Timestamp, tries: i64) -> Vec<DueStep> {
     let task = task_of(payment, answered.task.purpose, &answered.task.traceparent, step);
-    task.map(|task| DueStep::Set { task, at: when, tries }).into_iter().collect()
+    let began = answered.task.began.or(Some(answered.called));
+    task.map(|task| DueStep::Set { task: Task { began, ..task }, at: when, tries }).into_iter().collect()
 }
 
 fn task_of(payment: &Payment, purpose: Purpose, traceparent: &str, step: Step) -> Option<Task> {
@@ -214,5 +215,7 @@ fn may_be_under_way(answered: &Answered) -> bool {
 }
 
 fn sent(payment: &Payment, state: State, answered: &Answered, at: Timestamp) -> Payment {
-    Payment { sent: payment.sent.max(Some(answered.called)), ..payment.in_state(state, at) }
+    let current = payment.in_state(state, at);
+    let unknown = current.unknown.or(Some(answered.called));
+    Payment { sent: payment.sent.max(Some(answered.called)), unknown, ..current }
 }

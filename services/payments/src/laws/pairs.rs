@@ -29,6 +29,7 @@ fn payment(state: State, reason: Option<Reason>) -> Payment {
         sent: None,
         captured_minor: if is_refund || state == State::Captured { TOTAL } else { 0 },
         refunded_minor: if state == State::Refunded { TOTAL } else { 0 },
+        unknown: None,
         deferred: None,
         created: seconds(0),
         updated: seconds(0),
@@ -125,6 +126,7 @@ fn answered(purpose: Purpose, step: Step, outcome: Outcome, tries: i64, recheck:
         key_until: seconds(90_000),
         step,
         recheck,
+        began: None,
     };
     let charge_id = charge_id(purpose);
     Input::Answered(Answered { task, charge_id, tries, step, called, outcome })

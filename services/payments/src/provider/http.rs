@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use spillway_shared::config::resolve_secret;
 use spillway_shared::steps;
 
+use super::certificate::Noting;
 use super::token::Token;
 use super::wire::{self, Answer};
 use super::{Charge, Provider, Refund};
@@ -51,7 +52,7 @@ pub enum ProviderError {
 
 enum Transport {
     Plain(Client<HttpConnector, Full<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Tls(Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>),
 }
 
 /// No answer came.
@@ -181,7 +182,7 @@ impl Transport {
             .https_only()
             .enable_http1()
             .wrap_connector(tcp);
-        Ok(Transport::Tls(builder.build(tls)))
+        Ok(Transport::Tls(builder.build(Noting(tls))))
     }
 
     async fn request(&self, request: Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Error> {

@@ -1,5 +1,6 @@
 //! The payment provider: what `payments` asks of it, and the guard around every call.
 
+mod certificate;
 mod http;
 mod token;
 mod wire;
