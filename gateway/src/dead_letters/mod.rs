@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::refusal::{self, Asked};
 use crate::token::Question;
-use crate::validate::Violations;
+use crate::validate::{Violations, page_size};
 use crate::{answer, caller};
 
 const LEDGERS_UNREACHABLE: Reason = Reason::new("LEDGERS_UNREACHABLE");
@@ -67,14 +67,7 @@ impl DeadLetterService for DeadLetters {
         let caller = caller::of_call(&extensions, self.call_timeout);
         let mut violations = Violations::default();
         let ledgers = self.ledgers(&mut violations, "ledger", &asked.ledger);
-        let size = match asked.page_size {
-            0 => PAGE,
-            1.. => asked.page_size.min(MAX_PAGE),
-            _ => {
-                violations.add("page_size", "must not be negative");
-                PAGE
-            }
-        };
+        let size = page_size(&mut violations, asked.page_size, PAGE, MAX_PAGE);
         if State::try_from(asked.state).is_err() {
             violations.add("state", format_args!("{} is no state of a dead letter", asked.state));
         }

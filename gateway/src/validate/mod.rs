@@ -24,6 +24,7 @@ use spillway_shared::grpc::{CallError, FieldViolation};
 pub use amount::MAX_AMOUNT_MINOR;
 pub use id::{order_id, uuid};
 pub use order::{Placement, place_order};
+pub(crate) use page::page_size;
 pub use page::{events_page, list_orders, watch};
 pub use settle::{list_payments, settle_payment};
 pub use stock::{adjust_stock, get_stock, list_stock};

@@ -11,7 +11,7 @@ use super::text::{self, Rule};
 use super::{MAX_CUSTOMER_ID, Violations, id};
 
 /// How many are wanted: `default` where it is 0, `max` where it is more (AIP-158).
-pub(super) fn page_size(violations: &mut Violations, asked: i32, default: i32, max: i32) -> i32 {
+pub(crate) fn page_size(violations: &mut Violations, asked: i32, default: i32, max: i32) -> i32 {
     match asked {
         0 => default,
         1.. => asked.min(max),
