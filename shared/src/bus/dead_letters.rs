@@ -103,21 +103,14 @@ async fn redrive<S: Service>(ledger: Ledger<S>, call: Call) -> Result<Bytes, Ref
 
 /// As it is after it was handed in.
 fn tell(letter: &mut DeadLetter, outcome: Redriven) {
-    use spillway_proto::pb::ops::dead_letter::{Cause as WireCause, State};
+    use spillway_proto::pb::ops::dead_letter::State;
     match outcome {
         Redriven::Taken => {
             letter.set_state(State::Redriven);
             letter.outcome = "taken".to_owned();
         }
         Redriven::StillDead(cause, error) => {
-            letter.set_cause(match cause {
-                Cause::Undecodable => WireCause::Undecodable,
-                Cause::Newer => WireCause::Newer,
-                Cause::Panic => WireCause::Panic,
-                Cause::Constraint => WireCause::Constraint,
-                Cause::Unnumbered => WireCause::Unnumbered,
-                Cause::Crash => WireCause::Crash,
-            });
+            letter.set_cause(letters::cause_of(cause.name()));
             letter.count += 1;
             letter.outcome.clone_from(&error);
             letter.error = error;

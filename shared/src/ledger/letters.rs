@@ -56,7 +56,8 @@ fn state_of(name: &str) -> State {
     State::from_str_name(&format!("STATE_{name}")).unwrap_or_default()
 }
 
-fn cause_of(name: &str) -> WireCause {
+/// A cause by its name in the column.
+pub fn cause_of(name: &str) -> WireCause {
     WireCause::from_str_name(&format!("CAUSE_{name}")).unwrap_or_default()
 }
 
