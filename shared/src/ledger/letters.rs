@@ -1,5 +1,7 @@
 //! The dead letters of a ledger, as operators see them; and putting them away.
 
+use std::collections::BTreeMap;
+
 use spillway_proto::pb::events as v1;
 use spillway_proto::pb::ops::dead_letter::{Cause as WireCause, State};
 use spillway_proto::pb::ops::{DeadLetter, DeadLetterChoice, DeadLetterGroup, DeadLetterHeader, GetDeadLetterResponse};
@@ -231,19 +233,24 @@ pub fn discard(
     reason: &str,
     at: Timestamp,
 ) -> Result<i64, StoreError> {
-    for letter in letters {
-        let Ok(id) = Uuid::try_parse(&letter.dead_letter_id) else { continue };
-        let shops =
-            tx.read("select shop from dead_letter where id = $1", &[id.as_bytes().into()], |row| row.text(0))?;
-        tx.write(
-            "update dead_letter set state = 'DISCARDED', reason = $1, acted_us = $2 where id = $3",
-            &[reason.into(), time::to_micros(at).into(), id.as_bytes().into()],
-        )?;
+    let meant = letters.iter().filter_map(|letter| Some((Uuid::try_parse(&letter.dead_letter_id).ok()?, letter)));
+    let meant: Vec<(Uuid, &DeadLetter)> = meant.collect();
+    let ids = || meant.iter().map(|(id, _)| Value::Blob(&id.as_bytes()[..]));
+    let shops = tx.read_each("select id, shop from dead_letter where id = $1", ids().map(|id| [id]), |row| {
+        Ok((read_id(row, 0)?, row.text(1)?))
+    })?;
+    let mut shops: BTreeMap<Uuid, String> = shops.into_iter().collect();
+    let at_us = time::to_micros(at);
+    tx.write_each(
+        "update dead_letter set state = 'DISCARDED', reason = $1, acted_us = $2 where id = $3",
+        ids().map(|id| [reason.into(), at_us.into(), id]),
+    )?;
+    for (id, letter) in &meant {
         let cause = cause_name(letter.cause()).to_owned();
         let (fingerprint, reason) = (letter.fingerprint.clone(), reason.to_owned());
         says.event(&NewEvent {
-            shop: shops.into_iter().next().unwrap_or_default(),
-            subject: Subject::DeadLetter(id),
+            shop: shops.remove(id).unwrap_or_default(),
+            subject: Subject::DeadLetter(*id),
             occurrence: String::new(),
             traceparent: String::new(),
             event: v1::DeadLetterDiscarded { fingerprint, cause, reason }.into(),
