@@ -155,21 +155,23 @@ impl<S: Service> Listener<S> {
                 },
             };
             let is_last = stop.is_cancelled();
-            let mut gathered = Vec::new();
+            let (mut gathered, mut bytes) = (Vec::new(), 0);
             let mut next = first;
             let broken = loop {
                 match next {
                     Some(Ok(message)) if is_stripped(&message) => {
                         tracing::warn!(source = %self.source, "a message came without its body: somebody changed the consumer");
                     }
-                    Some(Ok(message)) => gathered.push(message),
+                    Some(Ok(message)) => {
+                        bytes += message.payload.len();
+                        gathered.push(message);
+                    }
                     Some(Err(error)) => {
                         tracing::debug!(source = %self.source, %error, "pull broke");
                         break true;
                     }
                     None => break true,
                 }
-                let bytes: usize = gathered.iter().map(|message| message.payload.len()).sum();
                 if gathered.len() >= GATHER || bytes >= GATHER_BYTES {
                     break false;
                 }
