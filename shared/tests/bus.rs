@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use common::{Add, MIGRATIONS, Tally, total};
+use common::{Add, Tally, attached, total};
 use prost::Message as _;
 use spillway_natsd::testing::TestServer;
+use spillway_proto::Partition;
 use spillway_proto::ledgers::{self, Ledger as Source};
 use spillway_proto::pb::internal::{HeadsResponse, Refusal};
-use spillway_proto::{LedgerId, Partition};
-use spillway_shared::bus::{Bus, BusConfig, CallFailed, Caller, Routes};
-use spillway_shared::ledger::{Ledger, Numbering, SystemClock};
-use spillway_shared::lifecycle::Life;
+use spillway_shared::bus::{Bus, BusConfig, CallFailed, Caller};
+use spillway_shared::ledger::Ledger;
 use spillway_shared::role::Place;
 
 const HERE: Partition = Partition(0);
@@ -28,14 +27,7 @@ struct Running {
 }
 
 async fn start(server: &TestServer, ledger: Source, folder: Arc<tempfile::TempDir>) -> Running {
-    let mut config = BusConfig { url: server.client_url(), ..BusConfig::default() };
-    config.consumer.missing_after_ms = 100;
-    let bus = Bus::connect(&config, ledger.name()).await.expect("an address");
-    let life = Life::new(ledger.name(), Duration::from_secs(10));
-    let place = Place::new(1, folder.path(), bus, Arc::new(SystemClock), life);
-    let id = LedgerId { ledger, partition: HERE };
-    let ledger = place.open(id, Numbering::InCommit, MIGRATIONS, Tally::new(), &["again"]).expect("opens");
-    place.attach(&ledger, Routes::new());
+    let (ledger, place) = attached(&server.client_url(), ledger, folder.path(), 100).await;
     Running { ledger, place, _folder: folder }
 }
 

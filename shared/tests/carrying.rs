@@ -12,16 +12,13 @@ use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
-use common::{Add, MIGRATIONS, Tally, total};
+use common::{Add, Tally, attached, total};
 use proxy::{Fault, Proxy, Way};
 use rustix::process::{Pid, Signal, kill_process};
 use spillway_natsd::testing::TestServer;
+use spillway_proto::Partition;
 use spillway_proto::ledgers::Ledger as Source;
-use spillway_proto::{LedgerId, Partition};
-use spillway_shared::bus::{Bus, BusConfig, Routes};
-use spillway_shared::ledger::{Ledger, Numbering, SystemClock};
-use spillway_shared::lifecycle::Life;
-use spillway_shared::role::Place;
+use spillway_shared::ledger::Ledger;
 
 const HERE: Partition = Partition(0);
 const STREAM: &str = "spillway-inventory";
@@ -40,15 +37,7 @@ struct Pair {
 }
 
 async fn ledger(url: &str, ledger: Source, folder: &tempfile::TempDir) -> Ledger<Tally> {
-    let mut config = BusConfig { url: url.to_owned(), ..BusConfig::default() };
-    config.consumer.missing_after_ms = 3_600_000;
-    let bus = Bus::connect(&config, ledger.name()).await.expect("an address");
-    let life = Life::new(ledger.name(), Duration::from_secs(10));
-    let place = Place::new(1, folder.path(), bus, Arc::new(SystemClock), life);
-    let id = LedgerId { ledger, partition: HERE };
-    let ledger = place.open(id, Numbering::InCommit, MIGRATIONS, Tally::new(), &["again"]).expect("opens");
-    place.attach(&ledger, Routes::new());
-    ledger
+    attached(url, ledger, folder.path(), 3_600_000).await.0
 }
 
 impl Pair {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -11,9 +12,13 @@ use spillway_proto::time::Timestamp;
 use spillway_proto::{
     Envelope, Event, EventKind, Incarnation, Ledger as Source, LedgerId, NewEvent, Partition, Subject,
 };
+use spillway_shared::bus::{Bus, BusConfig, Routes};
 use spillway_shared::ledger::{
-    Batch, Due, Heard, Ledger, LedgerSpec, Migration, Says, Service, StoreError, Tx, Unreadable, Value,
+    Batch, Due, Heard, Ledger, LedgerSpec, Migration, Numbering, Says, Service, StoreError, SystemClock, Tx,
+    Unreadable, Value,
 };
+use spillway_shared::lifecycle::Life;
+use spillway_shared::role::Place;
 
 pub const MIGRATIONS: &[Migration] =
     &[("tally", "create table tally (name text primary key, total integer not null check (total < 1000000))")];
@@ -122,6 +127,25 @@ pub fn spec(folder: &std::path::Path, ledger: Source) -> LedgerSpec {
 
 pub fn open(folder: &std::path::Path) -> Ledger<Tally> {
     Ledger::open(spec(folder, Source::Payments), Tally::new(), &["again"]).expect("opens")
+}
+
+/// A ledger that is on the bus, with everything that it does there, and its place. It asks for what is missing after
+/// so many milliseconds.
+pub async fn attached(
+    nats_url: &str,
+    ledger: Source,
+    folder: &std::path::Path,
+    missing_after_ms: u64,
+) -> (Ledger<Tally>, Place) {
+    let mut config = BusConfig { url: nats_url.to_owned(), ..BusConfig::default() };
+    config.consumer.missing_after_ms = missing_after_ms;
+    let bus = Bus::connect(&config, ledger.name()).await.expect("an address");
+    let life = Life::new(ledger.name(), std::time::Duration::from_secs(10));
+    let place = Place::new(1, folder, bus, Arc::new(SystemClock), life);
+    let id = LedgerId { ledger, partition: Partition(0) };
+    let ledger = place.open(id, Numbering::InCommit, MIGRATIONS, Tally::new(), &["again"]).expect("opens");
+    place.attach(&ledger, Routes::new());
+    (ledger, place)
 }
 
 pub async fn hear(ledger: &Ledger<Tally>, batches: &[Batch]) {
