@@ -49,21 +49,13 @@ async fn every_role_is_killed_at_its_steps_under_load_and_the_sums_add_up() {
         shops.until_more(10).await;
     }
     shops.until_more(50).await;
-    let tally = shops.close().await;
-    assert!(tally.failed.is_empty(), "failed after retry: {:?}", tally.failed);
-    let sums = all.sums_add_up(tally.accepted.len()).await;
-    assert_eq!(sums.orders, tally.accepted.len(), "one order for each request");
+    all.close(shops).await;
     let redelivered = all.redeliveries().await;
     let mut absorbed = 0;
     for role in ["inventory", "payments", "orders", "notifications", "audit"] {
         absorbed += all.counted(role, "spillway_duplicates_absorbed_total", &[]).await;
     }
-    eprintln!(
-        "{} kills; accepted {}, retried {:?}, redelivered {redelivered}, absorbed {absorbed}, {sums:?}",
-        KILLS.len(),
-        tally.accepted.len(),
-        tally.retried
-    );
+    eprintln!("{} kills; redelivered {redelivered}, absorbed {absorbed}", KILLS.len());
     assert!(redelivered > 0, "no message was delivered twice: these kills tried nothing");
     assert!(absorbed > 0, "no batch was heard twice: these kills tried nothing");
 }
@@ -100,14 +92,10 @@ async fn every_role_is_frozen_for_longer_than_an_acknowledgement_is_waited_for_a
         all.until_ready(role).await;
     }
     shops.until_more(50).await;
-    let tally = shops.close().await;
-    assert!(tally.failed.is_empty(), "failed after retry: {:?}", tally.failed);
-    let sums = all.sums_add_up(tally.accepted.len()).await;
-    assert_eq!(sums.orders, tally.accepted.len(), "one order for each request");
+    all.close(shops).await;
     for role in ROLES.into_iter().filter(|role| *role != "gateway") {
         let absorbed = all.counted(role, "spillway_duplicates_absorbed_total", &[]).await;
         eprintln!("{role} absorbed {absorbed} batches that were heard twice");
         assert!(absorbed > 0, "{role} heard nothing twice: freezing it tried nothing");
     }
-    eprintln!("accepted {}, retried {:?}, {sums:?}", tally.accepted.len(), tally.retried);
 }

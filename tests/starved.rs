@@ -54,11 +54,7 @@ async fn without_file_handles_what_is_open_goes_on_and_the_rest_when_there_are_s
         all.until_ready(role).await;
     }
     shops.until_more(40).await;
-    let tally = shops.close().await;
-    assert!(tally.failed.is_empty(), "failed after retry: {:?}", tally.failed);
-    let sums = all.sums_add_up(tally.accepted.len()).await;
-    assert_eq!(sums.orders, tally.accepted.len(), "one order for each request");
-    eprintln!("accepted {}, retried {:?}, {sums:?}", tally.accepted.len(), tally.retried);
+    all.close(shops).await;
 }
 
 /// A memory cgroup (v1) of its own, gone when it is dropped and empty.
@@ -113,15 +109,8 @@ async fn a_role_that_the_kernel_kills_for_want_of_memory_comes_back_with_everyth
         all.restart(role).await;
     }
     shops.until_more(40).await;
-    let tally = shops.close().await;
-    assert!(tally.failed.is_empty(), "failed after retry: {:?}", tally.failed);
-    let sums = all.sums_add_up(tally.accepted.len()).await;
-    assert_eq!(sums.orders, tally.accepted.len(), "one order for each request");
-    eprintln!(
-        "killed by the kernel {killed}, accepted {}, retried {:?}, {sums:?}",
-        tally.accepted.len(),
-        tally.retried
-    );
+    all.close(shops).await;
+    eprintln!("killed by the kernel {killed}");
 }
 
 impl Roles {

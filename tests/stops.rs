@@ -29,14 +29,10 @@ async fn every_role_is_stopped_and_started_under_load_and_no_call_fails_after_or
         all.restart(role).await;
     }
     shops.until_more(40).await;
-    let tally = shops.close().await;
-    assert!(tally.failed.is_empty(), "failed after retry: {:?}", tally.failed);
     let log = all.log();
     assert_eq!(log.matches("\"msg\":\"drained\"").count(), ROLES.len(), "{log}");
     assert_eq!(log.matches("drain deadline passed").count(), 0);
-    let sums = all.sums_add_up(tally.accepted.len()).await;
-    assert_eq!(sums.orders, tally.accepted.len(), "no order that nobody placed");
-    eprintln!("accepted {}, retried {:?}, {sums:?}", tally.accepted.len(), tally.retried);
+    all.close(shops).await;
 }
 
 /// Waits until the provider has been asked for something.

@@ -95,6 +95,19 @@ impl Shops {
     }
 }
 
+impl System {
+    /// Closes the shops: none of their requests has failed in spite of all retries, there is one order for each, all of
+    /// them end, and everything adds up.
+    pub async fn close(&self, shops: Shops) {
+        let tally = shops.close().await;
+        assert!(tally.failed.is_empty(), "failed after retry: {:?}", tally.failed);
+        let sums = self.sums_add_up(tally.accepted.len()).await;
+        // Whoever was told that the outcome is not known asked again, and got the one order.
+        assert_eq!(sums.orders, tally.accepted.len(), "one order for each request");
+        eprintln!("accepted {}, retried {:?}, {sums:?}", tally.accepted.len(), tally.retried);
+    }
+}
+
 struct Shop {
     client: OrderServiceClient<Channel>,
     tally: Arc<Mutex<Tally>>,
