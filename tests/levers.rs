@@ -215,7 +215,7 @@ async fn a_paused_intake_refuses_with_the_operator_s_reason_and_knows_what_it_ha
 fn debug_lines(log: &str, role: &str) -> usize {
     let of_role = |line: &&str| {
         let line: Value = serde_json::from_str(line).unwrap_or_default();
-        line["level"] == "debug" && line["role"] == role
+        line["level"] == "debug" && line["service"] == role
     };
     log.lines().filter(of_role).count()
 }

@@ -190,6 +190,7 @@ mod tests {
             ("SPILLWAY_DRAIN_TIMEOUT_S", "0", "drain_timeout_s"),
             ("SPILLWAY_CHECK__STUCK_AFTER_S", "0", "check.stuck_after_s"),
             ("SPILLWAY_LOG__LEVEL", "info,x=loud", "log.level"),
+            ("SPILLWAY_LOG__MAX_LINES_PER_SECOND", "0", "log.max_lines_per_second"),
             ("SPILLWAY_NATS__STREAM__REPLICAS", "2", "nats.stream.replicas"),
             ("SPILLWAY_GATEWAY__OPS__LISTEN", "127.0.0.1:50051", "gateway.ops.listen"),
             ("SPILLWAY_ORDERS__ORDER_DEADLINE_S", "0", "orders.order_deadline_s"),

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spillway_shared::config::{Problem, Validate, join};
+use spillway_shared::logs::speaker;
 use spillway_shared::role::LogLevel;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -32,6 +33,9 @@ pub struct LogConfig {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// Lines a second about events, at most, of each role; 1 or more. Above it the lines of whole orders are left out,
+    /// which a warning tells once a minute. No warning and no error is ever left out by this.
+    pub max_lines_per_second: u32,
 }
 
 /// How a line of the log looks.
@@ -40,7 +44,7 @@ pub struct LogConfig {
 pub enum LogFormat {
     /// `pretty` on a terminal, else `json`.
     Auto,
-    /// One JSON object a line: level, time, role, msg and the fields of the event.
+    /// One JSON object a line: level, time, service, msg and the fields of the event.
     Json,
     /// For people.
     Pretty,
@@ -48,7 +52,7 @@ pub enum LogFormat {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { level: "info,async_nats=warn".to_owned(), format: LogFormat::Auto }
+        LogConfig { level: "info,async_nats=warn".to_owned(), format: LogFormat::Auto, max_lines_per_second: 200 }
     }
 }
 
@@ -57,18 +61,21 @@ impl Validate for LogConfig {
         if let Err(error) = EnvFilter::try_new(&self.level) {
             out.push(Problem::new(join(at, "level"), format!("is no log level: {error}")));
         }
+        if self.max_lines_per_second == 0 {
+            out.push(Problem::new(join(at, "max_lines_per_second"), "must be at least 1"));
+        }
     }
 }
 
-/// Turns logging on for the rest of the process. `role` is in every line. Answers what changes the level while it runs.
+/// Turns logging on for the rest of the process. `process` is the service of what no role says. Answers what changes the level while it runs.
 ///
 /// # Errors
 /// When the level is none, or logging is on already.
-pub fn init(config: &LogConfig, role: &'static str) -> Result<(LogLevel, LastLines), Failure> {
+pub fn init(config: &LogConfig, process: &'static str) -> Result<(LogLevel, LastLines), Failure> {
     let filter = EnvFilter::try_new(&config.level)
         .map_err(|error| Failure::usage(format!("log.level {:?} is no log level: {error}", config.level)))?;
     let is_terminal = std::io::stderr().is_terminal();
-    let (queue, last) = queue::start(role, std::io::stderr())
+    let (queue, last) = queue::start(process, std::io::stderr())
         .map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
     let lines = tracing_subscriber::fmt().with_writer(queue);
     let configured = config.level.clone();
@@ -81,7 +88,7 @@ pub fn init(config: &LogConfig, role: &'static str) -> Result<(LogLevel, LastLin
             (changing(lines.reload_handle(), configured), lines.try_init())
         }
         (LogFormat::Json, _) | (LogFormat::Auto, false) => {
-            let lines = lines.event_format(JsonLines { role }).with_env_filter(filter).with_filter_reloading();
+            let lines = lines.event_format(JsonLines { process }).with_env_filter(filter).with_filter_reloading();
             (changing(lines.reload_handle(), configured), lines.try_init())
         }
     };
@@ -102,9 +109,30 @@ fn changing<S: 'static>(handle: reload::Handle<EnvFilter, S>, configured: String
     })
 }
 
-/// `{"level":"info","time":"...","role":"gateway","msg":"...","target":"...", fields...}`.
+/// `{"level":"info","time":"...","service":"gateway","shop":...,"order_id":...,"trace_id":...,"span_id":...,"msg":"...",
+/// "target":"...", fields...}`: what is not known is left out.
 struct JsonLines {
-    role: &'static str,
+    process: &'static str,
+}
+
+/// Whose a line is that is said in a task of no role: the modules that one role alone runs.
+const MODULES: [(&str, &str); 8] = [
+    ("spillway_gateway", "gateway"),
+    ("spillway_shared::grpc", "gateway"),
+    ("spillway_inventory", "inventory"),
+    ("spillway_payments", "payments"),
+    ("spillway_orders", "orders"),
+    ("spillway_notifications", "notifications"),
+    ("spillway_audit", "audit"),
+    ("spillway_sandbox", "provider"),
+];
+
+impl JsonLines {
+    /// Whose line it is, where it does not say so itself.
+    fn service(&self, target: &str) -> String {
+        let by_module = || MODULES.iter().find(|(module, _)| target.starts_with(module)).map(|(_, service)| *service);
+        speaker().map_or_else(|| by_module().unwrap_or(self.process).to_owned(), |service| service.to_string())
+    }
 }
 
 impl<S, N> FormatEvent<S, N> for JsonLines
@@ -117,18 +145,18 @@ where
         event.record(&mut fields);
         let metadata = event.metadata();
         let mut line = String::with_capacity(256);
-        let own = [
-            ("level", Value::from(metadata.level().as_str().to_lowercase())),
-            ("time", Value::from(jiff::Timestamp::now().to_string())),
-            ("role", Value::from(self.role)),
-            ("msg", Value::from(fields.message)),
-            ("target", Value::from(metadata.target())),
-        ];
-        for (name, value) in own.iter().map(|(name, value)| (*name, value)) {
-            // An event's own word for it, such as the role it speaks of where several run in one process, wins.
-            let value = fields.others.remove(name).unwrap_or_else(|| value.clone());
-            push(&mut line, name, &value)?;
+        push(&mut line, "level", &Value::from(metadata.level().as_str().to_lowercase()))?;
+        push(&mut line, "time", &Value::from(jiff::Timestamp::now().to_string()))?;
+        // An event's own word for it wins.
+        let service = fields.others.remove("service").unwrap_or_else(|| Value::from(self.service(metadata.target())));
+        push(&mut line, "service", &service)?;
+        for name in ["shop", "order_id", "trace_id", "span_id"] {
+            if let Some(value) = fields.others.remove(name) {
+                push(&mut line, name, &value)?;
+            }
         }
+        push(&mut line, "msg", &Value::from(fields.message))?;
+        push(&mut line, "target", &Value::from(metadata.target()))?;
         for (name, value) in &fields.others {
             push(&mut line, name, value)?;
         }

@@ -98,7 +98,10 @@ fn begin(roles: &[&'static str], process: &'static str) {
         figure.describe();
         match figure.roles {
             Roles::Process => figure.begin(process),
-            Roles::Ledgers | Roles::Only(_) => {
+            Roles::Ledgers | Roles::Everywhere | Roles::Only(_) => {
+                if figure.roles == Roles::Everywhere && !roles.contains(&process) {
+                    figure.begin(process);
+                }
                 roles.iter().filter(|role| figure.roles.has(role)).for_each(|role| figure.begin(role));
             }
         }

@@ -17,6 +17,7 @@ use spillway_shared::bus::Bus;
 use spillway_shared::ledger::SystemClock;
 use spillway_shared::lifecycle::{Drained, Life, Stage, TaskFailed};
 use spillway_shared::listen;
+use spillway_shared::logs::LineRate;
 use spillway_shared::role::{LogLevel, Place};
 
 pub use open_orders::count as count_open_orders;
@@ -80,6 +81,8 @@ pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Re
     let mut place =
         Place::new(config.partitions, ledgers(&config.data), bus.clone(), Arc::new(SystemClock), life.clone());
     place.log_level = Some(instruments.log_level.clone());
+    place.lines = Arc::new(LineRate::new(role.name(), config.log.max_lines_per_second));
+    life.steady(Stage::Tell, "log lines", place.lines.clone().tell(life.stop(Stage::Tell)));
     place.limits.gather = Duration::from_millis(config.gather_ms);
     let mut addresses = roles::open(role, config, &place).await?;
     if role != Role::Gateway {

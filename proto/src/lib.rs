@@ -6,13 +6,15 @@ pub mod batch;
 pub mod call;
 pub mod envelope;
 pub mod event;
+pub mod figures;
 pub mod ids;
 pub mod ledgers;
 pub mod money;
 pub mod time;
 
 pub use envelope::{BadEvent, Envelope, NewEvent, Subject};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, InStory};
+pub use figures::Figures;
 pub use ids::{EventId, Incarnation, OrderId, Partition};
 pub use ledgers::{Ledger, LedgerId};
 pub use money::{Currency, Money};

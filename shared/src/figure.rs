@@ -96,6 +96,8 @@ pub enum Roles {
     Ledgers,
     /// This one.
     Only(&'static str),
+    /// Every role that keeps a ledger, and the process besides where it plays several.
+    Everywhere,
     /// The process: once, under the name of its one role, or as `up` on the gateway's port.
     Process,
 }
@@ -104,7 +106,7 @@ impl Roles {
     /// Whether a role shows it.
     pub fn has(self, role: &str) -> bool {
         match self {
-            Roles::Ledgers => Ledger::ALL.iter().any(|ledger| ledger.name() == role),
+            Roles::Ledgers | Roles::Everywhere => Ledger::ALL.iter().any(|ledger| ledger.name() == role),
             Roles::Only(one) => one == role,
             Roles::Process => false,
         }
@@ -185,6 +187,10 @@ impl Figure {
 
     pub const fn of_process(self) -> Figure {
         Figure { roles: Roles::Process, ..self }
+    }
+
+    pub const fn of_everybody(self) -> Figure {
+        Figure { roles: Roles::Everywhere, ..self }
     }
 
     pub const fn in_unit(self, unit: Unit) -> Figure {

@@ -13,5 +13,6 @@ pub mod grpc;
 pub mod ledger;
 pub mod lifecycle;
 pub mod listen;
+pub mod logs;
 pub mod role;
 pub mod steps;

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::logs::speaking_as;
+
 /// When a task stops in a drain: each stage begins when the one before it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -52,7 +54,7 @@ pub struct Life {
 }
 
 struct Inner {
-    role: String,
+    role: Arc<str>,
     deadline: Mutex<Duration>,
     shut_down: CancellationToken,
     stages: [(CancellationToken, TaskTracker); 3],
@@ -62,7 +64,7 @@ struct Inner {
 
 impl Life {
     /// `deadline` bounds the whole drain.
-    pub fn new(role: impl Into<String>, deadline: Duration) -> Self {
+    pub fn new(role: impl Into<Arc<str>>, deadline: Duration) -> Self {
         Life {
             inner: Arc::new(Inner {
                 role: role.into(),
@@ -108,7 +110,7 @@ impl Life {
     ) {
         let (name, life) = (name.into(), self.clone());
         self.note(&name, 1);
-        self.stage(stage).1.spawn(async move {
+        let speaking = speaking_as(self.inner.role.clone(), async move {
             let why = match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
@@ -119,6 +121,7 @@ impl Life {
                 life.fail(TaskFailed { task: name, why });
             }
         });
+        self.stage(stage).1.spawn(speaking);
     }
 
     /// Runs a task that cannot fail.
@@ -140,7 +143,7 @@ impl Life {
     }
 
     fn fail(&self, failed: TaskFailed) {
-        tracing::error!(role = %self.inner.role, task = %failed.task, why = %failed.why, "task failed");
+        tracing::error!(service = &*self.inner.role, task = %failed.task, why = %failed.why, "task failed");
         self.inner.failure.send_if_modified(|first| {
             let is_first = first.is_none();
             if is_first {
@@ -166,15 +169,15 @@ impl Life {
             tracker.close();
             let until = began + self.drain_deadline().mul_f64(share);
             if tokio::time::timeout_at(until, tracker.wait()).await.is_err() {
-                tracing::warn!(role = %self.inner.role, ?stage, left = ?self.running(), "not finished in time, going on");
+                tracing::warn!(service = &*self.inner.role, ?stage, left = ?self.running(), "not finished in time, going on");
             }
         }
         let drained = Drained { took: began.elapsed(), cut: self.running() };
         let failed = self.inner.failure.borrow().clone();
         let millis = drained.took.as_millis();
         match drained.cut.is_empty() {
-            true => tracing::info!(role = %self.inner.role, millis, "drained"),
-            false => tracing::warn!(role = %self.inner.role, millis, cut = ?drained.cut, "drain deadline passed"),
+            true => tracing::info!(service = &*self.inner.role, millis, "drained"),
+            false => tracing::warn!(service = &*self.inner.role, millis, cut = ?drained.cut, "drain deadline passed"),
         }
         (drained, failed.map_or(Ok(()), Err))
     }

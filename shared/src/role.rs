@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Check, Readiness};
 use crate::bus::{self, Bus, Routes};
 use crate::flow;
-use crate::ledger::{Clock, Ledger, LedgerSpec, Limits, Migration, Numbering, OpenError, Service};
+use crate::ledger::{Clock, LINES_PER_SECOND, Ledger, LedgerSpec, Limits, Migration, Numbering, OpenError, Service};
 use crate::lifecycle::{Life, Stage};
+use crate::logs::LineRate;
 
 /// The setting that changes what is logged, in every role.
 pub const LOG_LEVEL: &str = "log.level";
@@ -43,6 +44,8 @@ pub struct Place {
     pub limits: Limits,
     /// Where its process can change the level of its log while it runs.
     pub log_level: Option<LogLevel>,
+    /// Bounds the lines that its ledgers log about events.
+    pub lines: Arc<LineRate>,
     checks: Arc<Mutex<Vec<Check>>>,
 }
 
@@ -59,6 +62,7 @@ pub enum StartError {
 
 impl Place {
     pub fn new(partitions: u16, folder: impl Into<PathBuf>, bus: Bus, clock: Arc<dyn Clock>, life: Life) -> Self {
+        let lines = Arc::new(LineRate::new(bus.role(), LINES_PER_SECOND));
         Place {
             partitions,
             folder: folder.into(),
@@ -67,6 +71,7 @@ impl Place {
             life,
             limits: Limits::default(),
             log_level: None,
+            lines,
             checks: Arc::default(),
         }
     }
@@ -84,6 +89,7 @@ impl Place {
         spec.numbering = numbering;
         spec.clock = self.clock.clone();
         spec.limits = self.limits;
+        spec.lines = self.lines.clone();
         Ledger::open(spec, service, due_kinds)
     }
 

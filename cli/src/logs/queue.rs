@@ -22,7 +22,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Where lines are put.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    role: &'static str,
+    process: &'static str,
     waiting: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
     lines: SyncSender<Item>,
@@ -43,16 +43,16 @@ pub struct LastLines(SyncSender<Item>);
 ///
 /// # Errors
 /// Where no thread can be started.
-pub fn start(role: &'static str, out: impl Write + Send + 'static) -> io::Result<(Queue, LastLines)> {
+pub fn start(process: &'static str, out: impl Write + Send + 'static) -> io::Result<(Queue, LastLines)> {
     let (lines, waits) = sync_channel(LINES);
-    let queue = Queue { role, waiting: Arc::default(), dropped: Arc::default(), lines: lines.clone() };
-    let writing = Writing { role, waiting: queue.waiting.clone(), dropped: queue.dropped.clone(), out };
+    let queue = Queue { process, waiting: Arc::default(), dropped: Arc::default(), lines: lines.clone() };
+    let writing = Writing { process, waiting: queue.waiting.clone(), dropped: queue.dropped.clone(), out };
     std::thread::Builder::new().name("log".to_owned()).spawn(move || writing.run(&waits))?;
     Ok((queue, LastLines(lines)))
 }
 
 struct Writing<W> {
-    role: &'static str,
+    process: &'static str,
     waiting: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
     out: W,
@@ -69,7 +69,7 @@ impl<W: Write> Writing<W> {
                     if dropped > 0 {
                         let time = jiff::Timestamp::now();
                         let told = serde_json::json!({
-                            "level": "warn", "time": time.to_string(), "role": self.role,
+                            "level": "warn", "time": time.to_string(), "service": self.process,
                             "msg": "the log was not read, lines are missing", "dropped": dropped,
                         });
                         self.write(format!("{told}\n").as_bytes());
@@ -84,18 +84,19 @@ impl<W: Write> Writing<W> {
     /// A log that nobody takes any more is no reason to stop.
     fn write(&mut self, line: &[u8]) {
         if self.out.write_all(line).is_err() {
-            count(self.role, "unwritable", 1);
+            count(self.process, "unwritable");
         }
     }
 }
 
-fn count(role: &'static str, level: &'static str, lines: u64) {
-    metrics::counter!("spillway_log_lines_dropped_total", "role" => role, "level" => level).increment(lines);
+fn count(process: &'static str, reason: &'static str) {
+    metrics::counter!("spillway_log_lines_dropped_total", "role" => process, "reason" => reason).increment(1);
 }
 
 impl Queue {
     fn put(&self, line: &[u8], level: Level) {
-        let room = if level <= Level::WARN { LINES } else { LINES_BELOW_WARN };
+        let is_warning = level <= Level::WARN;
+        let room = if is_warning { LINES } else { LINES_BELOW_WARN };
         let has_room = self.waiting.fetch_add(1, Ordering::Relaxed) < room;
         if has_room {
             match self.lines.try_send(Item::Line(line.to_vec())) {
@@ -105,17 +106,7 @@ impl Queue {
         }
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        count(self.role, name(level), 1);
-    }
-}
-
-fn name(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "error",
-        Level::WARN => "warn",
-        Level::INFO => "info",
-        Level::DEBUG => "debug",
-        Level::TRACE => "trace",
+        count(self.process, if is_warning { "unread_warn" } else { "unread" });
     }
 }
 

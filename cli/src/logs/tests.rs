@@ -1,6 +1,7 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use spillway_shared::logs::on_thread;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -34,8 +35,7 @@ fn logged(log: impl FnOnce()) -> Vec<Value> {
 
 fn logged_text(log: impl FnOnce()) -> String {
     let paper = Paper::default();
-    let lines =
-        tracing_subscriber::fmt().with_writer(paper.clone()).event_format(JsonLines { role: "gateway" }).finish();
+    let lines = tracing_subscriber::fmt().with_writer(paper.clone()).event_format(JsonLines { process: "up" }).finish();
     tracing::subscriber::with_default(lines, log);
     let bytes = paper.0.lock().expect("unpoisoned").clone();
     String::from_utf8(bytes).expect("text")
@@ -51,7 +51,7 @@ fn a_line_is_one_object_with_typed_fields() {
     assert_eq!(lines.len(), 1);
     let line = &lines[0];
     assert_eq!(line["level"], "warn");
-    assert_eq!(line["role"], "gateway");
+    assert_eq!(line["service"], "up");
     assert_eq!(line["msg"], "two\nlines");
     assert_eq!(line["count"], 3);
     assert_eq!(line["millis"], 14);
@@ -62,9 +62,33 @@ fn a_line_is_one_object_with_typed_fields() {
 }
 
 #[test]
-fn an_event_that_names_its_role_is_believed() {
-    let text = logged_text(|| tracing::info!(role = "payments", "drained"));
-    assert!(text.contains(r#""role":"payments""#) && !text.contains("gateway"), "{text}");
+fn a_line_has_the_service_that_says_it() {
+    let services = logged(|| {
+        tracing::info!("said by nobody in particular");
+        tracing::info!(target: "spillway_sandbox::http", "said by a module of one role");
+        on_thread("payments".into(), || tracing::info!(target: "spillway_sandbox::http", "said in a role's thread"));
+        on_thread("payments".into(), || tracing::info!(service = "orders", "said about another"));
+    });
+    let services: Vec<_> = services.iter().map(|line| line["service"].as_str().expect("text")).collect();
+    assert_eq!(services, ["up", "provider", "payments", "orders"]);
+}
+
+#[test]
+fn what_an_order_is_found_by_stands_before_the_message_and_what_is_not_known_is_left_out() {
+    let none: Option<&str> = None;
+    let text = logged_text(|| {
+        tracing::info!(
+            amount_minor = 250,
+            order_id = "o-1",
+            flow = none,
+            shop = "default",
+            trace_id = "t",
+            span_id = "s",
+            "x"
+        );
+    });
+    let wanted = r#""service":"up","shop":"default","order_id":"o-1","trace_id":"t","span_id":"s","msg":"x","#;
+    assert!(text.contains(wanted) && text.contains(r#""amount_minor":250"#) && !text.contains("flow"), "{text}");
 }
 
 #[test]

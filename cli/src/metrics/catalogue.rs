@@ -48,10 +48,12 @@ const PROCESSES: &[Figure] = &[
     Figure::counter(
         "spillway_log_lines_dropped_total",
         "lines",
-        "Log lines that were not written, by their level; `unwritable`: nobody takes the log any more.",
+        "Log lines that were not written: info lines about events over `log.max_lines_per_second` (`rate`); what found no \
+         room because the log is not read, below `warn` (`unread`) and from `warn` on (`unread_warn`); what nobody takes \
+         any more (`unwritable`). docs/logs.md.",
     )
-    .of_process()
-    .by(&[one_of("level", &["error", "warn", "info", "debug", "trace", "unwritable"])]),
+    .of_everybody()
+    .by(&[one_of("reason", &["rate", "unread", "unread_warn", "unwritable"])]),
     Figure::counter(
         "spillway_nats_server_restarts_total",
         "restarts",
@@ -153,6 +155,7 @@ fn roles(roles: Roles) -> String {
     match roles {
         Roles::Ledgers => "Every role.".to_owned(),
         Roles::Only(role) => format!("{}{}.", role[..1].to_uppercase(), &role[1..]),
+        Roles::Everywhere => "Every role, and `up`.".to_owned(),
         Roles::Process => "The process.".to_owned(),
     }
 }

@@ -67,10 +67,14 @@ impl Answering {
         });
         match news.as_ref().map(JetStreamState::problem) {
             None => {}
-            Some(None) => tracing::info!(client = %self.role, "JetStream answers again"),
+            Some(None) => tracing::info!(service = &*self.role, "JetStream answers again"),
             Some(Some(why)) => {
                 metrics::counter!("spillway_jetstream_failures_total", "role" => self.role.clone()).increment(1);
-                tracing::error!(client = %self.role, why, "what is committed waits in the outbox, listeners ask for it");
+                tracing::error!(
+                    service = &*self.role,
+                    why,
+                    "what is committed waits in the outbox, listeners ask for it"
+                );
             }
         }
     }

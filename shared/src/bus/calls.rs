@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Bus;
+use crate::logs::as_here;
 
 /// Calls that one endpoint serves at a time; more wait in the subscription.
 const AT_ONCE: usize = 64;
@@ -125,7 +126,7 @@ pub(super) async fn answer(
             let subject = ledgers::call_subject(id.ledger, *partition, endpoint);
             let name = format!("{endpoint}-{partition}");
             let calls = service.endpoint_builder().name(name).add(subject).await.map_err(|e| e.to_string())?;
-            tracker.spawn(serve(calls, handler.clone(), tracker.clone(), stop.clone()));
+            tracker.spawn(as_here(serve(calls, handler.clone(), tracker.clone(), stop.clone())));
         }
     }
     tracker.close();
@@ -152,13 +153,13 @@ async fn serve(
         };
         let Some(request) = request else { return };
         let handler = handler.clone();
-        tracker.spawn(async move {
+        tracker.spawn(as_here(async move {
             let Some(answer) = answer_one(&request.message.payload, &handler).await else { return };
             if let Err(error) = request.respond(Ok(answer)).await {
                 tracing::debug!(%error, "an answer was not sent");
             }
             drop(permit);
-        });
+        }));
     }
 }
 

@@ -68,7 +68,7 @@ impl Bus {
     }
 
     /// Whose connection it is, as a label of metrics.
-    pub(super) fn role(&self) -> Arc<str> {
+    pub(crate) fn role(&self) -> Arc<str> {
         self.role.clone()
     }
 
@@ -116,21 +116,21 @@ fn note(who: &str, tell: &watch::Sender<bool>, event: &async_nats::Event) {
     match event {
         Event::Connected => {
             tell.send_replace(true);
-            tracing::info!(client = who, "connected to nats");
+            tracing::info!(service = who, "connected to nats");
         }
         Event::Disconnected => {
             tell.send_replace(false);
-            tracing::warn!(client = who, "disconnected from nats");
+            tracing::warn!(service = who, "disconnected from nats");
         }
         Event::Closed => {
             tell.send_replace(false);
-            tracing::debug!(client = who, "connection to nats closed");
+            tracing::debug!(service = who, "connection to nats closed");
         }
-        Event::LameDuckMode => tracing::info!(client = who, "nats is going away"),
-        Event::Draining => tracing::debug!(client = who, "leaving nats"),
+        Event::LameDuckMode => tracing::info!(service = who, "nats is going away"),
+        Event::Draining => tracing::debug!(service = who, "leaving nats"),
         // A publish without the right to it is seen by its caller as a timeout only: the reason comes here.
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
-            tracing::warn!(client = who, %event, "nats reports a problem");
+            tracing::warn!(service = who, %event, "nats reports a problem");
         }
     }
 }

@@ -23,6 +23,18 @@ impl TraceParent {
         &self.0
     }
 
+    /// 32 digits.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        &self.0[3..35]
+    }
+
+    /// 16 digits: of the step that says this.
+    #[must_use]
+    pub fn span_id(&self) -> &str {
+        &self.0[36..52]
+    }
+
     /// A new trace, sampled.
     #[must_use]
     pub fn random() -> TraceParent {
@@ -78,7 +90,9 @@ mod tests {
 
     #[test]
     fn what_the_specification_allows_is_kept() {
-        assert_eq!(TraceParent::parse(GOOD).expect("valid").as_str(), GOOD);
+        let good = TraceParent::parse(GOOD).expect("valid");
+        assert_eq!(good.as_str(), GOOD);
+        assert_eq!((good.trace_id(), good.span_id()), ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"));
         let later = format!("01{}-what-comes-later", &GOOD[2..]);
         assert_eq!(TraceParent::parse(&later).expect("valid").as_str(), GOOD);
     }

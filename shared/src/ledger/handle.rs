@@ -24,6 +24,7 @@ use super::says::Says;
 use super::service::{Heard, Service};
 use super::spec::{Clock, Identity, Limits};
 use super::tx::Tx;
+use crate::logs::LineRate;
 
 /// An open ledger. Cheap to clone; the file is closed when the last clone is gone.
 pub struct Ledger<S: Service> {
@@ -48,6 +49,7 @@ impl<S: Service> Clone for Ledger<S> {
 pub(super) struct Shared {
     pub identity: Identity,
     pub limits: Limits,
+    pub lines: Arc<LineRate>,
     pub clock: Arc<dyn Clock>,
     /// The last number of each partition.
     pub heads: watch::Sender<BTreeMap<Partition, i64>>,
@@ -83,7 +85,7 @@ impl Shared {
     }
 
     /// After a commit, before anybody is answered.
-    pub fn committed(&self, memory: &Memory, inbox_moved: bool, says: Says, at: Timestamp) {
+    pub fn committed(&self, memory: &Memory, inbox_moved: bool, says: &mut Says, at: Timestamp) {
         if self.identity.numbering == Numbering::ByRelay && says.events() > 0 {
             self.unnumbered.notify_one();
         }
@@ -97,7 +99,7 @@ impl Shared {
         if inbox_moved {
             self.inbox.send_replace(Arc::new(memory.inbox.clone()));
         }
-        if let Some(in_force) = says.in_force {
+        if let Some(in_force) = says.in_force.take() {
             self.pauses.send_replace(in_force.pauses);
             self.settings.send_replace(in_force.settings);
         }
@@ -106,7 +108,7 @@ impl Shared {
         }
         if !says.changed.is_empty() && self.changed.receiver_count() > 0 {
             // Nobody listening is no mistake: it is a hint.
-            drop(self.changed.send(Arc::new(says.changed)));
+            drop(self.changed.send(Arc::new(std::mem::take(&mut says.changed))));
         }
     }
 }

@@ -47,6 +47,6 @@ pub use says::{Due, Says};
 pub use schema::Migration;
 pub use service::{Batch, CAUSES, Came, Cause, Heard, Origin, Read, Sample, Service, Unreadable};
 pub use setting::{Setting, told as settings_told};
-pub use spec::{Clock, Identity, LedgerSpec, Limits, SystemClock};
+pub use spec::{Clock, Identity, LINES_PER_SECOND, LedgerSpec, Limits, SystemClock};
 pub use tx::{Row, Tx, Value};
 pub use work::{Gate, NoGate};

@@ -29,6 +29,7 @@ use super::service::Service;
 use super::spec::{self, Identity, LedgerSpec};
 use super::tx::{Tx, Value};
 use super::writer::{CommitFigures, Writer};
+use crate::logs;
 
 /// Rows of a kind of due work that are held in memory at most.
 const DUE_WINDOW: usize = 4096;
@@ -70,7 +71,7 @@ impl<S: Service> Ledger<S> {
         std::thread::Builder::new()
             .name(spec.id.name())
             .spawn(move || {
-                writer.run();
+                logs::on_thread(spec.id.ledger.name().into(), || writer.run());
                 // Held as long as anything is written.
                 drop(lock);
                 gone.cancel();
@@ -93,6 +94,7 @@ fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shar
     let shared = Shared {
         identity,
         limits: spec.limits,
+        lines: spec.lines.clone(),
         clock: spec.clock.clone(),
         heads: watch::Sender::new(memory.heads.numbers.clone()),
         inbox: watch::Sender::new(Arc::new(memory.inbox.clone())),

@@ -8,6 +8,7 @@ use spillway_proto::time::Timestamp;
 use spillway_proto::{Ledger, NewEvent, Partition};
 
 use super::act::InForce;
+use crate::logs::Fact;
 
 /// Work that waits for the world: a call to a provider, a mail, a deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Says {
     pub(crate) changed: Vec<[u8; 16]>,
     /// What operators left in force, where this commit changes it.
     pub(crate) in_force: Option<InForce>,
+    /// What is to be logged of the events, once they are committed.
+    pub(crate) facts: Vec<Fact>,
 }
 
 impl Says {
@@ -58,6 +61,7 @@ impl Says {
             due: Vec::new(),
             changed: Vec::new(),
             in_force: None,
+            facts: Vec::new(),
         }
     }
 
@@ -87,9 +91,11 @@ impl Says {
         if batches.last().is_none_or(|batch| batch.len() >= MAX_BATCH_BYTES) {
             batches.push(BatchWriter::default());
         }
+        let at = batches.len() - 1;
         let batch = batches.last_mut().expect("there is one with room");
         let from = batch.len();
         batch.push(event, self.ledger, self.at);
+        self.facts.push(Fact::new(event.event.kind(), &event.subject, partition, at, from, batch.len()));
         (batch, from)
     }
 

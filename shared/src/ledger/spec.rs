@@ -10,6 +10,7 @@ use spillway_proto::{Incarnation, LedgerId, Partition};
 
 use super::outbox::Numbering;
 use super::schema::Migration;
+use crate::logs::LineRate;
 
 /// Where time comes from: passed in, so that tests can hand in another.
 pub trait Clock: Send + Sync + 'static {
@@ -39,9 +40,14 @@ pub struct LedgerSpec {
     pub migrations: &'static [Migration],
     pub clock: Arc<dyn Clock>,
     pub limits: Limits,
+    /// Of the lines that it logs, with the other ledgers of its role.
+    pub lines: Arc<LineRate>,
     /// What this build knows: another one may know kinds that were newer to the one before.
     pub build: String,
 }
+
+/// Lines a second that a role logs about events, where nobody said otherwise.
+pub const LINES_PER_SECOND: u32 = 200;
 
 /// The bounds of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +88,7 @@ impl LedgerSpec {
             migrations,
             clock: Arc::new(SystemClock),
             limits: Limits::default(),
+            lines: Arc::new(LineRate::new(id.ledger.name(), LINES_PER_SECOND)),
             build: this_build(),
         }
     }

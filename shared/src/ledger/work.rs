@@ -14,6 +14,7 @@ use super::handle::Ledger;
 use super::pause::Pause;
 use super::says::Due;
 use super::service::Service;
+use crate::logs::as_here;
 
 /// A result that the ledger did not take is tried again after this long: the row is still there.
 const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(1);
@@ -85,7 +86,7 @@ impl<S: Service> Ledger<S> {
             while let Ok(permit) = permits.clone().acquire_owned().await {
                 let (pass, due, ticket) = take(&feed, flow, &gate, &mut pauses).await;
                 let (ledger, feed, work) = (self.clone(), feed.clone(), work.clone());
-                in_hand.spawn(async move {
+                in_hand.spawn(as_here(async move {
                     let key = due.key.clone();
                     let input = work(due, pass).await;
                     drop(permit);
@@ -97,7 +98,7 @@ impl<S: Service> Ledger<S> {
                         }
                     }
                     feed.release(&key, ticket);
-                });
+                }));
             }
         };
         tokio::select! {

@@ -15,9 +15,11 @@ use super::handle::Shared;
 use super::in_hand;
 use super::job::Job;
 use super::redrive::Redriven;
+use super::says::Says;
 use super::service::{Cause, Service};
 use super::spec;
 use super::tx::Tx;
+use crate::logs;
 
 /// A commit of so many inputs is large: there is load, and the next may gather for a moment.
 const LARGE_COMMIT: usize = 16;
@@ -179,7 +181,7 @@ impl<S: Service> Writer<S> {
         Ok(committed)
     }
 
-    fn finish(&mut self, mut group: Vec<Job<S>>, committed: Committed<S::Answer>) {
+    fn finish(&mut self, mut group: Vec<Job<S>>, mut committed: Committed<S::Answer>) {
         self.note_dead_letters(&committed);
         if self.shared.condition.committed(committed.has_written) {
             tracing::info!(ledger = %self.shared.identity.id, "commits again");
@@ -194,10 +196,13 @@ impl<S: Service> Writer<S> {
         self.memory.is_clean = committed.is_clean;
         self.memory.inbox.apply(committed.additions);
         self.memory.heads = committed.heads;
-        self.shared.committed(&self.memory, inbox_moved, committed.says, self.last);
+        self.shared.committed(&self.memory, inbox_moved, &mut committed.says, self.last);
         committed.answers.iter().for_each(|(_, answer)| self.service.decided(answer));
         commit::hand_out(&mut group, committed.answers, committed.redriven);
         group.into_iter().for_each(Job::confirm);
+        // Last: nobody waits for it.
+        let Says { facts, batches, .. } = committed.says;
+        logs::write(&self.shared.lines, self.shared.identity.id.ledger, facts, &batches, self.last);
     }
 
     /// Counts what became of dead letters in a commit.

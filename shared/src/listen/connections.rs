@@ -25,6 +25,7 @@ use tower::{Service, ServiceExt};
 
 use super::Name;
 use super::opening::OpeningStream;
+use crate::logs::as_here;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -91,7 +92,7 @@ where
                 if let Some(stream) = open.admit(stream, peer) {
                     let (http, limits, service) = (http.clone(), limits.clone(), service.clone());
                     let leave = open.leave.clone();
-                    open.tasks.spawn(hold(stream, http, limits, service, leave));
+                    open.tasks.spawn(as_here(hold(stream, http, limits, service, leave)));
                     open.measure();
                 }
             }

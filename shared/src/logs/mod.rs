@@ -1,0 +1,10 @@
+//! What is logged of what happens: one line for each event that a commit says, bounded a second; and who speaks.
+
+mod facts;
+mod rate;
+mod speaker;
+
+pub use facts::FACTS;
+pub(crate) use facts::{Fact, write};
+pub use rate::LineRate;
+pub use speaker::{as_here, on_thread, speaker, speaking_as};
