@@ -12,7 +12,7 @@ pub const FIGURES: &[Section] = &[
     Section { title: "What waits", figures: WAITING },
     Section { title: "NATS and JetStream", figures: BUS },
     Section { title: "Dead letters", figures: DEAD_LETTERS },
-    Section { title: "Disk and certificates", figures: MACHINE },
+    Section { title: "Disk", figures: MACHINE },
 ];
 
 /// The codes of gRPC, by number.
@@ -46,7 +46,7 @@ const CALLS: &[Figure] = &[
     .of("gateway")
     .by(&[
         LISTENER,
-        bounded("method", "the methods that the listener serves, as `spillway.orders.v1.OrderService/PlaceOrder`; `unknown` for all others"),
+        bounded("method", "the methods that the listener serves, as `package.Service/Method`; `unknown` for all others"),
         one_of("code", &CODES),
     ]),
     Figure::duration(
@@ -154,13 +154,8 @@ const WAITING: &[Figure] = &[
         "Batches not heard below one that was heard: they are asked for.",
     )
     .by(&[PARTITION]),
-    Figure::gauge(
-        "spillway_due_rows",
-        Unit::Count("rows"),
-        "Work that waits for the world or for its time, by kind: `charge` and `refund` of payments, `mail` of \
-         notifications.",
-    )
-    .by(&[PARTITION, bounded("kind", "the kinds of due work of the role")]),
+    Figure::gauge("spillway_due_rows", Unit::Count("rows"), "Work that waits for the world or for its time, by kind.")
+        .by(&[PARTITION, bounded("kind", "the kinds of due work of the role")]),
     Figure::gauge(
         "spillway_due_oldest_age_seconds",
         Unit::Seconds,
@@ -256,12 +251,4 @@ const MACHINE: &[Figure] = &[
     Figure::gauge("spillway_disk_free_bytes", Unit::Bytes, "Free space where the ledger's file is.").by(&[PARTITION]),
     Figure::gauge("spillway_disk_size_bytes", Unit::Bytes, "Size of the file system where the ledger's file is.")
         .by(&[PARTITION]),
-    Figure::gauge(
-        "spillway_certificate_expiry_timestamp_seconds",
-        Unit::Timestamp,
-        "When the certificate ends that the peer showed when it was connected to last: `provider`, the payment \
-         provider over https. Not there before the first connection, and without TLS.",
-    )
-    .of("payments")
-    .by(&[one_of("certificate", &["provider"])]),
 ];

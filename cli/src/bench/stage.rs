@@ -76,7 +76,7 @@ impl Stage {
         Ok(Stage { folder: folder.to_owned(), nats, provider, system, grpc, admin })
     }
 
-    /// The figures of all roles, as text.
+    /// The figures of the gateway and of the process, as text.
     pub async fn figures(&self) -> Result<String, Failure> {
         let text = http::get(&format!("http://{}/metrics", self.admin)).await;
         text.map(|(_, text)| text).map_err(|why| Failure::failed(format!("no figures: {why}")))

@@ -108,23 +108,14 @@ pub fn figures() -> impl Iterator<Item = &'static Figure> {
 pub fn page() -> String {
     let mut page = String::from(HEAD);
     for section in sections() {
+        let head =
+            "| metric | role | kind | unit | labels besides `role` | meaning |\n| --- | --- | --- | --- | --- | --- |";
         // Writing to a String does not fail.
-        let _ = write!(
-            page,
-            "\n## {}\n\n| metric | kind, unit | labels besides `role` | meaning |\n| --- | --- | --- | --- |\n",
-            section.title
-        );
+        let _ = writeln!(page, "\n## {}\n\n{head}", section.title);
         for figure in section.figures {
-            let _ = writeln!(
-                page,
-                "| `{}` | {}, {} | {} | {} {} |",
-                figure.name,
-                figure.kind.name(),
-                figure.unit.words(),
-                labels(figure),
-                roles(figure.roles),
-                figure.meaning
-            );
+            let (name, roles, kind) = (figure.name, roles(figure.roles), figure.kind.name());
+            let (unit, labels, meaning) = (figure.unit.words(), labels(figure), figure.meaning);
+            let _ = writeln!(page, "| `{name}` | {roles} | {kind} | {unit} | {labels} | {meaning} |");
         }
     }
     page.push_str(BUCKETS);
@@ -151,12 +142,12 @@ fn labels(figure: &Figure) -> String {
     labels.collect::<Vec<_>>().join("; ")
 }
 
-fn roles(roles: Roles) -> String {
+fn roles(roles: Roles) -> &'static str {
     match roles {
-        Roles::Ledgers => "Every role.".to_owned(),
-        Roles::Only(role) => format!("{}{}.", role[..1].to_uppercase(), &role[1..]),
-        Roles::Everywhere => "Every role, and `up`.".to_owned(),
-        Roles::Process => "The process.".to_owned(),
+        Roles::Ledgers => "each",
+        Roles::Only(role) => role,
+        Roles::Everywhere => "each, and `up`",
+        Roles::Process => "the process",
     }
 }
 

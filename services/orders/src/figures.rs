@@ -1,10 +1,6 @@
 //! What orders measures of its orders.
 
-use metrics::{Histogram, histogram};
 use spillway_shared::figure::{Figure, PARTITION, Section, Unit, one_of};
-
-use crate::domain::State;
-use crate::service::End;
 
 /// Of the catalogue.
 pub const FIGURES: &[Section] = &[Section { title: "Orders", figures: ORDERS }];
@@ -38,40 +34,3 @@ const ORDERS: &[Figure] = &[
     .by(&[one_of("state", &["confirmed", "rejected"]), one_of("deferred", &["false", "true"])])
     .from_zero(),
 ];
-
-/// The series of `spillway_order_end_seconds`, looked up once.
-#[derive(Clone)]
-pub(crate) struct Ends {
-    /// By state, then told to wait or not.
-    confirmed: [Histogram; 2],
-    rejected: [Histogram; 2],
-}
-
-impl Ends {
-    pub fn new() -> Self {
-        let of = |state: State| {
-            ["false", "true"].map(|deferred| {
-                histogram!("spillway_order_end_seconds", "role" => "orders", "state" => self::state(state), "deferred" => deferred)
-            })
-        };
-        Ends { confirmed: of(State::Confirmed), rejected: of(State::Rejected) }
-    }
-
-    pub fn record(&self, end: &End) {
-        let ends = match end.state {
-            State::Confirmed => &self.confirmed,
-            State::Rejected => &self.rejected,
-            State::Pending => return,
-        };
-        ends[usize::from(end.deferred)].record(end.seconds);
-    }
-}
-
-/// The label of a state.
-pub(crate) fn state(state: State) -> &'static str {
-    match state {
-        State::Pending => "pending",
-        State::Confirmed => "confirmed",
-        State::Rejected => "rejected",
-    }
-}

@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod domain;
+mod ends;
 mod evidence;
 mod explain;
 mod figures;
@@ -25,6 +26,7 @@ mod view;
 mod tests;
 
 pub use config::OrdersConfig;
+pub use ends::End;
 pub use evidence::EVIDENCE;
 pub use figures::FIGURES;
 pub use hear::{Fact, Heard};

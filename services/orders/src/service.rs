@@ -7,8 +7,8 @@ use spillway_shared::ledger::{Sample, Says, Service, StoreError, Tx, Unreadable}
 
 use crate::config::OrdersConfig;
 use crate::domain::{self, Decision, Order, State};
+use crate::ends::{self, End, Ends};
 use crate::evidence::EVIDENCE;
-use crate::figures::{self, Ends};
 use crate::hear::{self, Fact, Heard};
 use crate::store::{self, Book};
 
@@ -18,16 +18,6 @@ pub struct Orders {
     /// How long an order may wait for its outcome, in microseconds.
     order_deadline_us: i64,
     ends: Ends,
-}
-
-/// What is measured of an order that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct End {
-    pub state: State,
-    /// It was told that it waits for the provider.
-    pub deferred: bool,
-    /// From its acceptance.
-    pub seconds: f64,
 }
 
 impl Orders {
@@ -96,7 +86,7 @@ impl Service for Orders {
     fn sample(&self, tx: &Tx<'_>, now: Timestamp) -> Result<Vec<Sample>, StoreError> {
         let (count, oldest_us) = store::pending(tx)?;
         let age = oldest_us.map_or(0.0, |us| now.duration_since(time::from_micros(us)).as_secs_f64().max(0.0));
-        let label = Some(("state", figures::state(State::Pending)));
+        let label = Some(("state", ends::state(State::Pending)));
         Ok(vec![
             Sample { name: "spillway_orders", label, value: count as f64 },
             Sample { name: "spillway_orders_oldest_age_seconds", label, value: age },

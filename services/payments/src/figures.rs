@@ -85,6 +85,14 @@ const PROVIDER: &[Figure] = &[
     )
     .of("payments")
     .from_zero(),
+    Figure::gauge(
+        "spillway_certificate_expiry_timestamp_seconds",
+        Unit::Timestamp,
+        "When the certificate ends that the peer showed when it was connected to last: `provider`, the payment \
+         provider over https. Not there before the first connection, and without TLS.",
+    )
+    .of("payments")
+    .by(&[one_of("certificate", &["provider"])]),
 ];
 
 const PAYMENTS: &[Figure] = &[

@@ -23,7 +23,7 @@ pub(super) struct Durations {
 }
 
 impl Durations {
-    /// For these paths, as `/spillway.orders.v1.OrderService/PlaceOrder`.
+    /// For these paths, as `/package.Service/Method`.
     pub fn new(name: Name, paths: impl Iterator<Item = String>) -> Durations {
         let of = |path: String| {
             let method = path.trim_start_matches('/').to_owned();
