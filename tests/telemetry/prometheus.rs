@@ -13,7 +13,7 @@ pub struct Prometheus {
     url: String,
     // Dropped in this order: the server goes before its folder.
     _server: Supervised,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Prometheus {
@@ -30,25 +30,17 @@ impl Prometheus {
             format!("--config.file={}", folder.path().join("prometheus.yml").display()),
             format!("--storage.tsdb.path={}", folder.path().join("kept").display()),
             format!("--web.listen-address={at}"),
-            "--web.enable-lifecycle".to_owned(),
             "--log.level=warn".to_owned(),
         ];
         let output = take_output(&folder.path().join("out")).await.expect("a file").expect("nobody else's");
         let server = Supervised::spawn(&binary, &arguments.map(Into::into), output).await.expect("it starts");
-        let prometheus = Prometheus { url: format!("http://{at}"), _server: server, folder };
+        let prometheus = Prometheus { url: format!("http://{at}"), _server: server, _folder: folder };
         until("prometheus is ready", async || {
             std::net::TcpStream::connect(&at).ok()?;
             (sums::get(&format!("{}/-/ready", prometheus.url)).await.0 == 200).then_some(())
         })
         .await;
         prometheus
-    }
-
-    /// From now on these are scraped.
-    pub async fn retarget(&self, targets: &[String]) {
-        write_configuration(&self.folder, targets);
-        let (status, body) = sums::post(&format!("{}/-/reload", self.url), "").await;
-        assert_eq!(status, 200, "{body}");
     }
 
     pub async fn get(&self, path: &str) -> Value {
