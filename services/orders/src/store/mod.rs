@@ -7,7 +7,7 @@ mod schema;
 
 pub use book::Book;
 #[cfg(test)]
-pub(crate) use reads::page_query;
+pub(crate) use reads::{PENDING_QUERIES, page_query};
 pub use reads::{PageFilter, Shown, Story, oldest_waiting, page, pending, story};
 pub use schema::MIGRATIONS;
 

@@ -143,16 +143,20 @@ pub fn oldest_waiting(tx: &Tx<'_>, shop: &str) -> Result<Option<(OrderId, i64)>,
     Ok(found.into_iter().next())
 }
 
+const COUNT_PENDING: &str =
+    "select count(*) from orders where shop = $1 and state = 'PENDING' and state <> 'CONFIRMED'";
+
+const NEXT_SHOP: &str = "select shop from orders where shop > $1 and state <> 'CONFIRMED' order by shop limit 1";
+
+#[cfg(test)]
+pub(crate) const PENDING_QUERIES: [&str; 2] = [COUNT_PENDING, NEXT_SHOP];
+
 /// How many orders are not at their end, all shops together, and when the oldest of them was accepted in Unix
 /// microseconds. Costs a step along an index for each of them.
 pub fn pending(tx: &Tx<'_>) -> Result<(i64, Option<i64>), StoreError> {
     let (mut count, mut oldest, mut after) = (0, None, None::<String>);
     while let Some(shop) = next_shop(tx, after.as_deref())? {
-        let there = tx.read(
-            "select count(*) from orders where shop = $1 and state = 'PENDING' and state <> 'CONFIRMED'",
-            &[Value::Text(&shop)],
-            |row| row.int(0),
-        )?;
+        let there = tx.read(COUNT_PENDING, &[Value::Text(&shop)], |row| row.int(0))?;
         count += there.into_iter().sum::<i64>();
         let waiting = oldest_waiting(tx, &shop)?.map(|(_, created_us)| created_us);
         oldest = [oldest, waiting].into_iter().flatten().min();
@@ -163,10 +167,6 @@ pub fn pending(tx: &Tx<'_>) -> Result<(i64, Option<i64>), StoreError> {
 
 /// The first shop after another that has an order which is not confirmed: one step into the index by state.
 fn next_shop(tx: &Tx<'_>, after: Option<&str>) -> Result<Option<String>, StoreError> {
-    let found = tx.read(
-        "select shop from orders where shop > $1 and state <> 'CONFIRMED' order by shop limit 1",
-        &[Value::Text(after.unwrap_or(""))],
-        |row| row.text(0),
-    )?;
+    let found = tx.read(NEXT_SHOP, &[Value::Text(after.unwrap_or(""))], |row| row.text(0))?;
     Ok(found.into_iter().next())
 }

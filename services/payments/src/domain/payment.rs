@@ -56,6 +56,19 @@ impl State {
         }
     }
 
+    /// A call may be under way, and the provider is asked what became of it.
+    pub(super) fn leaves_the_end_open(self) -> bool {
+        match self {
+            State::Unknown | State::Pending | State::Compensating => true,
+            State::Charging
+            | State::Captured
+            | State::Declined
+            | State::Parked
+            | State::Cancelled
+            | State::Refunded => false,
+        }
+    }
+
     pub fn from_name(name: &str) -> Option<Self> {
         State::ALL.into_iter().find(|state| state.name() == name)
     }
@@ -245,16 +258,8 @@ impl Payment {
     }
 
     pub(super) fn in_state(&self, state: State, at: Timestamp) -> Self {
-        let is_open = match state {
-            State::Unknown | State::Pending | State::Compensating => true,
-            State::Charging
-            | State::Captured
-            | State::Declined
-            | State::Parked
-            | State::Cancelled
-            | State::Refunded => false,
-        };
-        Payment { state, reason: None, unknown: self.unknown.filter(|_| is_open), updated: at, ..self.clone() }
+        let unknown = self.unknown.filter(|_| state.leaves_the_end_open());
+        Payment { state, reason: None, unknown, updated: at, ..self.clone() }
     }
 
     pub(super) fn parked(&self, reason: Reason, at: Timestamp) -> Self {

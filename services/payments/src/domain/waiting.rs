@@ -216,6 +216,6 @@ fn may_be_under_way(answered: &Answered) -> bool {
 
 fn sent(payment: &Payment, state: State, answered: &Answered, at: Timestamp) -> Payment {
     let current = payment.in_state(state, at);
-    let unknown = current.unknown.or(Some(answered.called));
+    let unknown = current.unknown.or(Some(answered.called).filter(|_| state.leaves_the_end_open()));
     Payment { sent: payment.sent.max(Some(answered.called)), unknown, ..current }
 }
