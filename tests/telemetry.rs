@@ -43,6 +43,12 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     tokio::time::timeout(PATIENCE, looked).await.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
+/// A little before the alert says so.
+fn is_nearly_full(folder: &std::path::Path) -> bool {
+    let disk = rustix::fs::statvfs(folder).expect("a disk");
+    disk.f_bavail as f64 / (disk.f_blocks as f64) < 0.22
+}
+
 fn up(more: &[&str]) -> Options {
     let arguments = SOON.iter().chain(more).map(|argument| (*argument).to_owned()).collect();
     Options { arguments, ..Options::default() }
@@ -64,8 +70,12 @@ async fn in_a_healthy_run_with_load_no_alert_fires() {
     prometheus.until_data("spillway_check_last_success_timestamp_seconds").await;
     prometheus.until_data("spillway:order_ends_late:ratio_rate3d < 0.01").await;
     prometheus.until_data("spillway:accepts_failed:ratio_rate3d < 0.001").await;
-    let fired = prometheus.query(r#"max_over_time(ALERTS{alertstate="firing"}[10m])"#).await;
-    assert!(fired.is_empty(), "{fired:#?}");
+    let mut fired = prometheus.query(r#"max_over_time(ALERTS{alertstate="firing"}[10m])"#).await;
+    if is_nearly_full(&system.data()) {
+        eprintln!("the disk of this machine is nearly full: SpillwayDiskFilling is right");
+        fired.retain(|alert| alert["metric"]["alertname"] != "SpillwayDiskFilling");
+    }
+    assert!(fired.is_empty(), "{fired:#?}\n{}", system.log());
     // The rules were evaluated: whoever breaks them is seen.
     let rules = prometheus.get("/api/v1/rules").await;
     let groups = rules["data"]["groups"].as_array().expect("groups");

@@ -199,9 +199,10 @@ impl Gatherer {
         }
     }
 
-    /// What was said since, to the end.
+    /// What was said since, to the end. The gateway's last: whatever anybody says of an order, that it was placed is known
+    /// then. Otherwise an order that is placed meanwhile would be taken for one that was put away before.
     pub async fn outboxes(&mut self) {
-        for ledger in Ledger::ALL {
+        for ledger in Ledger::ALL.into_iter().rev() {
             self.each(ledger, "outbox").await;
         }
     }
