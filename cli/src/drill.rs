@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use spillway_shared::bus::Servers;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -280,7 +281,9 @@ impl Drill {
 
 /// Deletes a stream with all that is in it.
 async fn wipe(nats: &str, stream: &str) -> Result<(), String> {
-    let client = async_nats::connect(nats).await.map_err(|error| error.to_string())?;
+    let servers = Servers::of(nats)?;
+    let options = servers.sign_in(async_nats::ConnectOptions::new());
+    let client = options.connect(servers.addresses).await.map_err(|error| error.to_string())?;
     let js = async_nats::jetstream::new(client);
     js.delete_stream(stream).await.map(drop).map_err(|error| error.to_string())
 }

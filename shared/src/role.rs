@@ -24,7 +24,13 @@ pub const LOG_LEVEL: &str = "log.level";
 /// # Errors
 /// What is wrong with it.
 pub fn check_log_level(text: &str) -> Result<(), String> {
-    tracing_subscriber::EnvFilter::try_new(text).map(|_| ()).map_err(|error| error.to_string())
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A bare word is a level. The filter would take any other for a module, and turn everything else off.
+    let bare = text.split(',').map(str::trim).find(|part| !part.contains('=') && !LEVELS.contains(part));
+    if bare.is_some() {
+        return Err(format!("a level is one of {}, or MODULE=LEVEL; several with commas", LEVELS.join(", ")));
+    }
+    tracing_subscriber::EnvFilter::try_new(text).map(|_| ()).map_err(|_bad| "no such level".to_owned())
 }
 
 /// Puts a level of the log in force for this process; `None` is the configured one.

@@ -8,6 +8,8 @@ use spillway_proto::pb::orders::WatchOrderRequest;
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use spillway_proto::{EventKind, Ledger, OrderId, Partition, batch, ledgers};
+use spillway_shared::bus::Servers;
+use spillway_shared::config::without_credentials;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
@@ -19,11 +21,13 @@ use crate::exit::Failure;
 pub async fn events(nats_url: &str, tracker: Arc<Tracker>) -> Result<JoinHandle<()>, Failure> {
     let unreachable = |why: String| {
         Failure::missing(format!(
-            "cannot follow orders on NATS at {nats_url}: {why}; name it with --nats-url, or use --follow watch"
+            "cannot follow orders on NATS at {}: {why}; name it with --nats-url, or use --follow watch",
+            without_credentials(nats_url)
         ))
     };
     let options = async_nats::ConnectOptions::new().name("spillway-load").subscription_capacity(1 << 20);
-    let client = options.connect(nats_url).await.map_err(|e| unreachable(e.to_string()))?;
+    let servers = Servers::of(nats_url).map_err(unreachable)?;
+    let client = servers.sign_in(options).connect(servers.addresses).await.map_err(|e| unreachable(e.to_string()))?;
     let every = ledgers::subject(Ledger::Orders, Partition(0)).replace(".0", ".*");
     let mut heard = client.subscribe(every).await.map_err(|e| unreachable(e.to_string()))?;
     client.flush().await.map_err(|e| unreachable(e.to_string()))?;

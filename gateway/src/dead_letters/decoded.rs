@@ -6,13 +6,41 @@ use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use spillway_proto::DESCRIPTOR_SET;
 use spillway_proto::pb::cloudevents::{CloudEvent, CloudEventBatch, cloud_event};
 use spillway_proto::pb::ops::GetDeadLetterResponse;
+use spillway_shared::config::SECRET_SHOWN_AS;
 
 /// The message in ProtoJSON; empty where its envelope cannot be decoded.
 pub(super) fn json(found: &GetDeadLetterResponse) -> String {
     let Ok(pool) = DescriptorPool::decode(DESCRIPTOR_SET) else { return String::new() };
     let is_whole = found.dead_letter.as_ref().is_some_and(|letter| letter.whole_message);
     let read = if is_whole { batch(&pool, found.body.clone()) } else { event(&pool, found.body.clone()) };
-    read.map(|value| value.to_string()).unwrap_or_default()
+    let hidden = read.map(|mut value| {
+        hide(&mut value);
+        value
+    });
+    hidden.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// What nobody needs to see who wonders what is wrong with a message: a customer's address, and what pays. The bytes of the
+/// letter have it still.
+const HIDDEN: [&str; 2] = ["email", "paymentMethod"];
+
+fn hide(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, below) in fields {
+                if HIDDEN.contains(&name.as_str()) {
+                    *below = SECRET_SHOWN_AS.into();
+                } else {
+                    hide(below);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(hide),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
 }
 
 fn batch(pool: &DescriptorPool, body: Bytes) -> Option<serde_json::Value> {
@@ -68,6 +96,18 @@ mod tests {
     fn shown(body: impl Into<Bytes>, whole_message: bool) -> String {
         let dead_letter = Some(DeadLetter { whole_message, ..DeadLetter::default() });
         json(&GetDeadLetterResponse { dead_letter, body: body.into(), ..GetDeadLetterResponse::default() })
+    }
+
+    #[test]
+    fn what_is_private_is_not_shown_wherever_it_stands() {
+        let mut value = serde_json::json!({
+            "paymentMethod": "pm_1", "contact": {"email": "ada@example.org"}, "events": [{"email": "x"}], "sku": "tea",
+        });
+        hide(&mut value);
+        let shown = serde_json::json!({
+            "paymentMethod": "***", "contact": {"email": "***"}, "events": [{"email": "***"}], "sku": "tea",
+        });
+        assert_eq!(value, shown);
     }
 
     #[test]

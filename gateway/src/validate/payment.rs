@@ -6,7 +6,7 @@ const PATH: &str = "payment_method";
 const MAX_LENGTH: usize = 128;
 
 /// Digits of a card number, by ISO/IEC 7812.
-const CARD_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
+pub(super) const CARD_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
 
 /// 1 to 128 visible ASCII characters, and no card number. The value itself is never told.
 pub(super) fn check(violations: &mut Violations, token: &str) {

@@ -51,7 +51,7 @@ impl<P: Provider> Worker<P> {
         self.measure(&task, step, &outcome, called, sent.elapsed());
         steps::step_about(at.http_response, key.text.as_bytes());
         if outcome.is_failure() {
-            tracing::debug!(order = %task.order, ?step, ?outcome, "call to the provider settled nothing");
+            tracing::debug!(order_id = %task.order, ?step, ?outcome, "call to the provider settled nothing");
         }
         steps::step_about(at.before_result_commit, key.text.as_bytes());
         Input::Answered(Answered { task, charge_id: key.id, tries: due.attempt, step, called, outcome })

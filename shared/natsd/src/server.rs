@@ -44,6 +44,8 @@ pub struct NatsServer {
     pub max_file_store: Option<u64>,
     /// Longest time from the start until clients can work with JetStream.
     pub ready_within: Duration,
+    /// Name and password that every client must sign in with; without it, whoever reaches the port is served.
+    pub authorization: Option<(String, String)>,
 }
 
 /// When JetStream's files are forced to the disk.
@@ -95,6 +97,7 @@ impl NatsServer {
             max_payload: 1024 * 1024,
             max_file_store: None,
             ready_within: Duration::from_secs(30),
+            authorization: None,
         }
     }
 

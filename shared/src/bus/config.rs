@@ -1,18 +1,36 @@
 //! How a role reaches NATS, and how its streams are kept.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::servers::Servers;
+use crate::config::without_credentials;
 
 /// NATS and JetStream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BusConfig {
     /// Where the servers are: URLs, separated by commas. `up` starts one of its own unless told otherwise.
+    #[serde(serialize_with = "shown")]
     pub url: String,
     /// What a role's streams keep.
     pub stream: StreamConfig,
     /// How roles listen.
     pub consumer: ConsumerConfig,
+}
+
+/// Never with the name and password that may stand in it, whether or not a scheme stands before them.
+fn shown<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&shown_url(url))
+}
+
+/// Where the servers are, without the names and passwords that may stand in it.
+pub(crate) fn shown_url(url: &str) -> String {
+    let each = url.split(',').map(|one| match one.contains("://") {
+        true => without_credentials(one.trim()),
+        false => without_credentials(&format!("nats://{}", one.trim())),
+    });
+    each.collect::<Vec<_>>().join(",")
 }
 
 impl Default for BusConfig {
@@ -69,6 +87,8 @@ impl BusConfig {
         let mut problems = Vec::new();
         if self.url.trim().is_empty() {
             problems.push(("url", "must not be empty".to_owned()));
+        } else if let Err(problem) = Servers::of(&self.url) {
+            problems.push(("url", problem));
         }
         if ![1, 3, 5].contains(&self.stream.replicas) {
             problems.push(("stream.replicas", "must be 1, 3 or 5".to_owned()));

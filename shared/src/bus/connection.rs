@@ -7,7 +7,8 @@ use async_nats::jetstream;
 use tokio::sync::watch;
 
 use super::answering::{Answering, JetStreamState};
-use super::config::BusConfig;
+use super::config::{BusConfig, shown_url};
+use super::servers::Servers;
 
 /// A half-open connection is found within two of these.
 const PING: Duration = Duration::from_secs(4);
@@ -43,10 +44,11 @@ pub struct Bus {
 impl Bus {
     /// Returns at once; the connection comes when it comes.
     pub async fn connect(config: &BusConfig, name: &str) -> Result<Self, BusError> {
-        let failed = |why: String| BusError { url: config.url.clone(), why };
+        let failed = |why: String| BusError { url: shown_url(&config.url), why };
         let (tell, connected) = watch::channel(false);
         let tell = Arc::new(tell);
         let who = name.to_owned();
+        let servers = Servers::of(&config.url).map_err(failed)?;
         let options = async_nats::ConnectOptions::new()
             .name(format!("spillway-{name}"))
             .retry_on_initial_connect()
@@ -57,8 +59,7 @@ impl Bus {
                 note(&who, &tell, &event);
                 std::future::ready(())
             });
-        let addresses: Vec<&str> = config.url.split(',').map(str::trim).collect();
-        let client = options.connect(addresses).await.map_err(|e| failed(e.to_string()))?;
+        let client = servers.sign_in(options).connect(servers.addresses).await.map_err(|e| failed(e.to_string()))?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .ack_timeout(ACK_TIMEOUT)

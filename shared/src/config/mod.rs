@@ -26,9 +26,9 @@ use serde::de::DeserializeOwned;
 
 pub use flags::Flag;
 pub use load::{Environment, Loaded, Sources, load};
-pub use print::Entry;
+pub use print::{Entry, redact_urls};
 pub use problem::{Origin, Problem, Problems, Validate, join};
-pub use secret::{SECRET_SHOWN_AS, Secret, resolve_secret};
+pub use secret::{SECRET_SHOWN_AS, Secret, resolve_secret, without_credentials};
 
 /// What a root type of a configuration must be able to do.
 ///

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::load::Loaded;
 use super::problem::Origin;
-use super::secret::SECRET_SHOWN_AS;
+use super::secret::{SECRET_SHOWN_AS, without_credentials};
 use super::shape::Shape;
 use super::{Root, join};
 
@@ -68,8 +68,20 @@ fn redact(value: &mut Value, shape: &Shape, key: &mut Vec<String>) {
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             if shape.is_secret(key) {
                 *value = Value::String(SECRET_SHOWN_AS.to_owned());
+            } else {
+                redact_urls(value);
             }
         }
+    }
+}
+
+/// Takes names and passwords out of URLs, wherever they stand in a value.
+pub fn redact_urls(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = without_credentials(text),
+        Value::Array(items) => items.iter_mut().for_each(redact_urls),
+        Value::Object(fields) => fields.values_mut().for_each(redact_urls),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -80,6 +80,21 @@ impl JsonSchema for Secret {
     }
 }
 
+/// A text in which no URL tells with which name and password to sign in: `nats://***@host:4222`. Several may stand in it,
+/// with commas or white space between them.
+#[must_use]
+pub fn without_credentials(text: &str) -> String {
+    text.split_inclusive(|c: char| c == ',' || c == '"' || c.is_whitespace()).map(without_one).collect()
+}
+
+fn without_one(url: &str) -> String {
+    let authority = url.find("://").map(|at| at + 3);
+    match (authority, url.rfind('@')) {
+        (Some(from), Some(sign)) if from < sign => format!("{}{SECRET_SHOWN_AS}{}", &url[..from], &url[sign..]),
+        _ => url.to_owned(),
+    }
+}
+
 /// The secret of a key that may be given as `key` or as `key_file`, where one line end at the end does not count.
 ///
 /// # Errors

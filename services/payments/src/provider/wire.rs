@@ -13,8 +13,14 @@ use crate::domain::{Outcome, Receipt, Sight};
 /// The longest wait that a provider may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// The longest name or code that is kept of what the provider says, in bytes.
+/// The longest name that is kept of what the provider says, in bytes.
 const TEXT_MAX: usize = 255;
+
+/// The longest code that is kept, in bytes.
+const CODE_MAX: usize = 64;
+
+/// As many digits may be a card number (ISO/IEC 7812).
+const CARD_DIGITS: usize = 12;
 
 /// The body of a charge.
 pub(super) fn charge(charge: Charge<'_>) -> Bytes {
@@ -95,7 +101,7 @@ impl Status {
 impl Object<'_> {
     fn outcome(&self) -> Outcome {
         let provider_reference = self.id.clone().into_owned();
-        let code = |otherwise: &str| self.decline_code.as_deref().map_or(otherwise.to_owned(), short);
+        let code = |otherwise: &str| self.decline_code.as_deref().map_or(otherwise.to_owned(), word);
         match self.status {
             Status::Succeeded => Outcome::Approved(Receipt {
                 provider_reference,
@@ -220,15 +226,18 @@ fn error_code(body: &[u8]) -> Option<String> {
         #[serde(borrow)]
         code: Cow<'a, str>,
     }
-    serde_json::from_slice::<Body<'_>>(body).ok().map(|body| short(&body.error.code))
+    serde_json::from_slice::<Body<'_>>(body).ok().map(|body| word(&body.error.code))
 }
 
-fn short(text: &str) -> String {
-    let mut end = text.len().min(TEXT_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// A code is a word. What is none is a text, which may hold a customer's: it is not kept.
+fn word(code: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let digits = code.bytes().filter(u8::is_ascii_digit).count();
+    if (1..=CODE_MAX).contains(&code.len()) && code.bytes().all(is_plain) && digits < CARD_DIGITS {
+        code.to_owned()
+    } else {
+        "unreadable_code".to_owned()
     }
-    text[..end].to_owned()
 }
 
 #[cfg(test)]
@@ -310,7 +319,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_strangers_text_is_bounded() {
-        assert_eq!(short(&"ä".repeat(300)).len(), 254);
-        assert_eq!(short("no"), "no");
+        for code in ["card_declined", "91", "do-not-honor.v2"] {
+            assert_eq!(word(code), code);
+        }
+        for text in ["", "ada@example.com", "no 4242", "card4242424242424242", &"x".repeat(65), "ä"] {
+            assert_eq!(word(text), "unreadable_code", "{text}");
+        }
     }
 }

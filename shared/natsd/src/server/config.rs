@@ -69,6 +69,10 @@ fn text(server: &NatsServer) -> String {
         }
     }
     line("jetstream", jetstream + " }");
+    if let Some((user, password)) = &server.authorization {
+        let (user, password) = (quoted(user.as_bytes()), quoted(password.as_bytes()));
+        line("authorization", format!("{{ user: {user}, password: {password} }}"));
+    }
     text
 }
 

@@ -1,6 +1,6 @@
 use secrecy::ExposeSecret;
 
-use super::super::{resolve_secret, schema};
+use super::super::{resolve_secret, schema, without_credentials};
 use super::*;
 
 const CANARY: &str = "canary-5f3a";
@@ -22,6 +22,20 @@ fn a_secret_is_read_and_shown_nowhere() {
     for text in shown {
         assert!(text.contains("***"), "{text}");
         assert!(!text.contains(CANARY), "{text}");
+    }
+}
+
+#[test]
+fn a_url_is_shown_without_its_name_and_password() {
+    for (given, shown) in [
+        ("nats://ada:hush@one:4222,nats://ada:h/u@sh@two:4222", "nats://***@one:4222,nats://***@two:4222"),
+        ("https://key@pay.example/v1", "https://***@pay.example/v1"),
+        ("cannot use nats://a:b@c: refused", "cannot use nats://***@c: refused"),
+        ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"),
+        ("Shop <orders@example.com>", "Shop <orders@example.com>"),
+        ("", ""),
+    ] {
+        assert_eq!(without_credentials(given), shown);
     }
 }
 
