@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use spillway_gateway::GatewayConfig;
 use spillway_notifications::NotificationsConfig;
 use spillway_orders::OrdersConfig;
 use spillway_payments::PaymentsConfig;
 use spillway_sandbox::SandboxConfig;
 use spillway_shared::bus::BusConfig;
-use spillway_shared::config::{Problem, Validate, join};
+use spillway_shared::config::{Problem, Validate, join, redact_urls};
 
 use crate::check::CheckConfig;
 use crate::cli::Role;
@@ -130,6 +131,32 @@ impl Config {
     }
 }
 
+/// What every role tells of its configuration, beside its own section.
+const TOLD: [&str; 6] = ["data", "partitions", "drain_timeout_s", "gather_ms", "log", "nats"];
+
+/// What nobody is told of it: who signs in somewhere. Secrets hide themselves.
+const UNTOLD: [&str; 1] = ["username"];
+
+impl Config {
+    /// What a role tells of the configuration in force: what all roles have in common, and its own section.
+    pub fn told_by(&self, role: Role) -> Value {
+        let Ok(Value::Object(mut sections)) = serde_json::to_value(self) else { return Value::Null };
+        let own = [role.name(), if role == Role::Audit { "check" } else { role.name() }];
+        sections.retain(|key, _| TOLD.contains(&key.as_str()) || own.contains(&key.as_str()));
+        let mut told = Value::Object(sections);
+        redact_urls(&mut told);
+        leave_out(&mut told);
+        told
+    }
+}
+
+fn leave_out(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|key, _| !UNTOLD.contains(&key.as_str()));
+        fields.values_mut().for_each(leave_out);
+    }
+}
+
 impl Validate for Config {
     fn problems(&self, at: &str, out: &mut Vec<Problem>) {
         let mut say = |key: &str, message: &str| out.push(Problem::new(join(at, key), message));
@@ -205,6 +232,28 @@ mod tests {
         let mut keys: Vec<_> = mistakes.iter().map(|(_, _, key)| *key).collect();
         keys.sort_unstable();
         assert_eq!(told, keys);
+    }
+
+    #[test]
+    fn a_role_tells_its_own_section_and_no_secret() {
+        let mut config = Config::default();
+        config.nats.url = "nats://ada:canary@127.0.0.1:4222".to_owned();
+        config.payments.provider.token = Some("canary".into());
+        config.notifications.smtp.username = Some("canary".to_owned());
+        config.notifications.smtp.password = Some("canary".into());
+        for role in [Role::Gateway, Role::Payments, Role::Notifications, Role::Audit] {
+            let told = config.told_by(role);
+            assert!(!told.to_string().contains("canary"), "{told}");
+            assert_eq!(told["nats"]["url"], "nats://***@127.0.0.1:4222");
+            assert_eq!(
+                (told.get("payments").is_some(), told.get("check").is_some()),
+                match role {
+                    Role::Payments => (true, false),
+                    Role::Audit => (false, true),
+                    _ => (false, false),
+                }
+            );
+        }
     }
 
     #[test]

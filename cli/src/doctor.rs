@@ -54,13 +54,13 @@ impl Finding {
 ///
 /// # Errors
 /// Exit 3 where something is missing or does not answer, 1 where the system that runs wants a look.
-pub async fn run(_args: DoctorArgs, ctx: &Context) -> Result<(), Failure> {
+pub async fn run(args: DoctorArgs, ctx: &Context) -> Result<(), Failure> {
     let (mut findings, mut running) = (Vec::new(), Vec::new());
     match ctx.load_config(Vec::new()) {
         Ok(loaded) => {
             findings.push(Finding::ok("configuration", "valid"));
             let config = loaded.config;
-            let roles = running::look(&config).await;
+            let roles = running::look(&config, &args.admin).await;
             let told = tell(!roles.is_empty(), ctx).await;
             findings.extend(machine::look(&config, !roles.is_empty() || !told.findings.is_empty()).await);
             findings.extend(roles);

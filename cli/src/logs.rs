@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spillway_shared::config::{Problem, Validate, join};
 use spillway_shared::logs::speaker;
-use spillway_shared::role::LogLevel;
+use spillway_shared::role::{LogLevel, check_log_level};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
@@ -58,7 +58,7 @@ impl Default for LogConfig {
 
 impl Validate for LogConfig {
     fn problems(&self, at: &str, out: &mut Vec<Problem>) {
-        if let Err(error) = EnvFilter::try_new(&self.level) {
+        if let Err(error) = check_log_level(&self.level) {
             out.push(Problem::new(join(at, "level"), format!("is no log level: {error}")));
         }
         if self.max_lines_per_second == 0 {

@@ -1,6 +1,8 @@
 //! What verbs print: tables for people, JSON for programs, failures on standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use owo_colors::{OwoColorize, Style};
@@ -13,7 +15,11 @@ use spillway_proto::DESCRIPTOR_SET;
 use crate::cli::Format;
 use crate::exit::{Exit, Failure};
 
-/// Where and how to print.
+/// Whoever reads what went wrong has read it after this long.
+const UNREAD: Duration = Duration::from_secs(1);
+
+/// Where and how to print. Cheap to clone.
+#[derive(Clone)]
 pub struct Output {
     format: Format,
     is_coloured: bool,
@@ -122,9 +128,16 @@ impl Output {
                 text
             }
         };
-        if let Err(closed) = writeln!(io::stderr().lock(), "{text}") {
-            tracing::debug!(error = %closed, "nobody reads what went wrong");
-        }
+        // A full pipe must not keep a program that has come to its end.
+        let (done, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            if let Err(closed) = writeln!(io::stderr().lock(), "{text}") {
+                tracing::debug!(error = %closed, "nobody reads what went wrong");
+            }
+            drop(done);
+        });
+        // Told, or not read in time: both are the end of it.
+        let _ended: Result<(), _> = told.recv_timeout(UNREAD);
         failure.exit
     }
 }

@@ -6,7 +6,7 @@ use spillway_shared::config::Flag;
 use crate::cli::{Format, Role, RunArgs};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::system::{self, Instruments, signals::Signals};
+use crate::system::{self, Instruments, said, signals::Signals};
 
 /// Runs the role until a signal; then drains it.
 ///
@@ -19,14 +19,16 @@ pub async fn run(args: RunArgs, ctx: &Context) -> Result<(), Failure> {
     system::raise_file_limit();
     let mut signals = Signals::listen()?;
     let running = system::start(role, &config, &instruments).await?;
-    match ctx.output.format() {
-        Format::Json => ctx.output.json(&json!({ "role": role.name(), "addresses": running.addresses }))?,
+    let (output, addresses) = (ctx.output.clone(), running.addresses.clone());
+    said::print(move || match output.format() {
+        Format::Json => output.json(&json!({ "role": role.name(), "addresses": addresses })),
         Format::Table => {
-            let rows = running.addresses.iter().map(|(name, at)| vec![name.clone(), at.clone()]).collect();
-            ctx.output.text(&format!("{} runs\n", role.name()))?;
-            ctx.output.table(&[], rows)?;
+            let rows = addresses.iter().map(|(name, at)| vec![name.clone(), at.clone()]).collect();
+            output.text(&format!("{} runs\n", role.name()))?;
+            output.table(&[], rows)
         }
-    }
+    })
+    .await?;
     tracing::info!(addresses = ?running.addresses, "started");
     let stopping = running.life.shutting_down();
     tokio::select! {

@@ -3,6 +3,7 @@
 pub mod nats;
 mod open_orders;
 mod roles;
+pub mod said;
 pub mod signals;
 
 use std::collections::BTreeMap;
@@ -96,26 +97,26 @@ pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Re
     let readiness = place.readiness();
     let admin_addr = admin.local_addr().map_err(|e| Failure::failed(e.to_string()))?;
     addresses.insert("admin".to_owned(), admin_addr.to_string());
-    serve_admin(&life, admin, role, &addresses, readiness.clone(), instruments.metrics.of(role.name()));
+    let about = about(role, &addresses, config);
+    serve_admin(&life, admin, about, readiness.clone(), instruments.metrics.of(role.name()));
     Ok(Running { role, life, readiness: Some(readiness), bus: Some(bus), addresses })
 }
 
-fn serve_admin(
-    life: &Life,
-    listener: tokio::net::TcpListener,
-    role: Role,
-    addresses: &BTreeMap<String, String>,
-    readiness: Readiness,
-    metrics: Metrics,
-) {
-    let about = About {
+/// What a role tells of itself.
+fn about(role: Role, addresses: &BTreeMap<String, String>, config: &Config) -> About {
+    About {
         name: "spillway",
         version: env!("CARGO_PKG_VERSION"),
         role: role.name().to_owned(),
         addresses: addresses.clone(),
         pid: std::process::id(),
+        started_at: jiff::Timestamp::now().to_string(),
+        config: config.told_by(role),
         boot_id: About::boot_id(),
-    };
+    }
+}
+
+fn serve_admin(life: &Life, listener: tokio::net::TcpListener, about: About, readiness: Readiness, metrics: Metrics) {
     let server = AdminServer::new(listener, about, readiness.clone(), metrics);
     let (leaving, stop) = (life.shutting_down(), life.stop(Stage::Tell));
     life.steady(Stage::Tell, "admin", async move {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::future::OptionFuture;
+use spillway_shared::config::without_credentials;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
@@ -18,6 +19,7 @@ use crate::cli::{Role, UpArgs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::system::said::{self, remark};
 use crate::system::{self, Instruments, Running, nats, signals::Signals};
 use telemetry::{Jaeger, Prometheus};
 
@@ -64,7 +66,8 @@ pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
                 samples::stock(&place.grpc).await?;
             }
             place.seconds = began.elapsed().as_secs_f64();
-            banner::print(ctx, &place)?;
+            let output = ctx.output.clone();
+            said::print(move || banner::print(&output, &place)).await?;
             until_end(&up, &mut signals).await
         }
         Err(failure) => Err(failure),
@@ -72,12 +75,14 @@ pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
     let ended = tokio::select! {
         ended = up.stop() => ended,
         signal = signals.next() => {
-            eprintln!("{signal} again: stopping at once");
+            remark(format!("{signal} again: stopping at once"));
             return Err(Failure::quiet(Exit::Failed));
         }
     };
     if outcome.is_ok() && ephemeral.is_none() {
-        banner::print_end(ctx, system::count_open_orders(&system::ledgers(&config.data), config.partitions))?;
+        let open = system::count_open_orders(&system::ledgers(&config.data), config.partitions);
+        let output = ctx.output.clone();
+        said::print(move || banner::print_end(&output, open)).await?;
     }
     // Why a role ended says more than that one did.
     ended.and(outcome)
@@ -112,7 +117,7 @@ async fn start(
         up.jaeger = Some(jaeger);
     }
     match &args.nats_url {
-        Some(url) => place.nats.clone_from(url),
+        Some(url) => place.nats = without_credentials(url),
         None => {
             let binary = nats::obtain(args.nats_server.clone(), !args.no_fetch).await?;
             let server = nats::start(binary, &config.data.join("nats"), &config.nats_server).await?;
@@ -129,7 +134,7 @@ async fn start(
         place.admin.insert(Role::Provider.name(), provider.addresses["admin"].clone());
         up.provider = Some(provider);
     }
-    place.provider.clone_from(&config.payments.provider.url);
+    place.provider = without_credentials(&config.payments.provider.url);
     for role in [Role::Audit, Role::Notifications, Role::Orders, Role::Payments, Role::Inventory, Role::Gateway] {
         let running = system::start(role, config, instruments).await?;
         running.life.set_drain_deadline(up.drain - last(up.drain));
@@ -165,7 +170,7 @@ async fn until_end(up: &System, signals: &mut Signals) -> Result<(), Failure> {
     let ends = up.roles.iter().chain(&up.provider).map(|role| Box::pin(role.life.shutting_down().cancelled_owned()));
     tokio::select! {
         signal = signals.next() => {
-            eprintln!("{signal}: draining, once more to stop at once");
+            remark(format!("{signal}: draining, once more to stop at once"));
             Ok(())
         }
         _ended = futures::future::select_all(ends) => Err(Failure::failed("a role ended by itself")),
@@ -181,7 +186,8 @@ impl System {
         let finished = futures::future::join_all(self.roles.iter().map(Running::finish)).await;
         for (role, (drained, ended)) in self.roles.iter().zip(finished) {
             if !drained.cut.is_empty() {
-                eprintln!("{}: the drain deadline passed, still busy: {}", role.role.name(), drained.cut.join(", "));
+                let (role, busy) = (role.role.name(), drained.cut.join(", "));
+                remark(format!("{role}: the drain deadline passed, still busy: {busy}"));
             }
             problems.extend(ended.err().map(|failed| format!("{}: {failed}", role.role.name())));
         }
@@ -190,7 +196,7 @@ impl System {
             provider.life.shut_down();
             match timeout_at(deadline, provider.finish()).await {
                 Ok((_, ended)) => problems.extend(ended.err().map(|failed| failed.to_string())),
-                Err(_elapsed) => eprintln!("provider: the drain deadline passed"),
+                Err(_elapsed) => remark("provider: the drain deadline passed".to_owned()),
             }
         }
         if let Some((server, stop)) = self.nats {
@@ -198,7 +204,7 @@ impl System {
             match timeout_at(deadline, server).await {
                 Ok(ended) => problems.extend(ended.err().map(|error| error.to_string())),
                 // It goes with this process; killed, it loses nothing that it has acknowledged.
-                Err(_elapsed) => eprintln!("nats-server: the drain deadline passed"),
+                Err(_elapsed) => remark("nats-server: the drain deadline passed".to_owned()),
             }
         }
         // What the roles said at their end has reached them; dropped, they are killed.
@@ -208,7 +214,7 @@ impl System {
             tokio::join!(OptionFuture::from(jaeger), OptionFuture::from(prometheus));
         };
         if timeout_at(deadline, last).await.is_err() {
-            eprintln!("Prometheus and Jaeger: the drain deadline passed");
+            remark("Prometheus and Jaeger: the drain deadline passed".to_owned());
         }
         if problems.is_empty() { Ok(()) } else { Err(Failure::failed(problems.join("; "))) }
     }

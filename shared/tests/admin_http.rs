@@ -24,6 +24,8 @@ fn start(readiness: Readiness) -> SocketAddr {
         role: "gateway".to_owned(),
         addresses: BTreeMap::from([("grpc".to_owned(), "127.0.0.1:50051".to_owned())]),
         pid: 17,
+        started_at: "2026-11-21T14:00:00Z".to_owned(),
+        config: json!({"partitions": 1}),
         boot_id: String::new(),
     };
     let server = AdminServer::new(listener, about, readiness, figures());
@@ -93,6 +95,7 @@ async fn health_depends_on_no_check_and_info_tells_what_runs() {
     let expected = json!({
         "name": "spillway", "version": "0.1.0", "role": "gateway", "addresses": {"grpc": "127.0.0.1:50051"},
         "pid": 17, "boot_id": "",
+        "started_at": "2026-11-21T14:00:00Z", "config": {"partitions": 1},
     });
     assert_eq!(body, expected);
     assert_eq!(get(addr, "/metrics").await, (200, "spillway_things_total 7\n".to_owned()));
@@ -108,6 +111,8 @@ async fn it_stops_when_told_although_a_connection_rests() {
         role: "audit".to_owned(),
         addresses: BTreeMap::new(),
         pid: 17,
+        started_at: "2026-11-21T14:00:00Z".to_owned(),
+        config: json!({"partitions": 1}),
         boot_id: String::new(),
     };
     let server = AdminServer::new(listener, about, Readiness::new([]), figures());

@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod fault;
 pub mod heard;
+pub mod lines;
 pub mod metrics;
 pub mod money;
 pub mod process;

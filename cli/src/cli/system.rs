@@ -246,4 +246,8 @@ pub struct BenchArgs {
 
 /// `doctor ...`
 #[derive(Debug, Clone, Default, Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// The admin port of a role that the configuration here does not name; can be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Vec<SocketAddr>,
+}

@@ -95,6 +95,13 @@ fn what_an_order_is_found_by_stands_before_the_message_and_what_is_not_known_is_
 fn a_level_that_is_none_is_a_mistake_of_the_configuration() {
     let mut problems = Vec::new();
     LogConfig { level: "info,x=loud".into(), ..LogConfig::default() }.problems("log", &mut problems);
-    assert_eq!(problems.len(), 1);
+    // The filter would take it for a module, and turn everything else off.
+    LogConfig { level: "debg".into(), ..LogConfig::default() }.problems("log", &mut problems);
+    LogConfig { level: "Info".into(), ..LogConfig::default() }.problems("log", &mut problems);
+    assert_eq!(problems.len(), 3);
+    for level in ["debug", "info,async_nats=warn", "off", "info, spillway::facts=off"] {
+        LogConfig { level: level.into(), ..LogConfig::default() }.problems("log", &mut problems);
+    }
+    assert_eq!(problems.len(), 3, "{problems:?}");
     assert_eq!(problems[0].key, "log.level");
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::samples::SAMPLES;
 use crate::cli::Format;
-use crate::context::Context;
 use crate::exit::Failure;
+use crate::output::Output;
 
 /// What runs where.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -32,9 +32,9 @@ pub struct Place {
     pub seconds: f64,
 }
 
-pub fn print(ctx: &Context, place: &Place) -> Result<(), Failure> {
-    if ctx.output.format() == Format::Json {
-        return ctx.output.json(&place);
+pub fn print(output: &Output, place: &Place) -> Result<(), Failure> {
+    if output.format() == Format::Json {
+        return output.json(&place);
     }
     let mut rows = vec![vec!["gRPC".to_owned(), place.grpc.clone()], vec!["gRPC ops".to_owned(), place.ops.clone()]];
     rows.extend(place.admin.iter().map(|(role, at)| vec![format!("admin {role}"), format!("http://{at}")]));
@@ -44,9 +44,9 @@ pub fn print(ctx: &Context, place: &Place) -> Result<(), Failure> {
     rows.extend(place.prometheus.iter().map(|at| vec!["Prometheus".to_owned(), at.clone()]));
     rows.extend(place.jaeger.iter().map(|at| vec!["Jaeger".to_owned(), at.clone()]));
     rows.push(vec!["data".to_owned(), place.data.display().to_string()]);
-    ctx.output.text(&format!("ready after {:.1} s\n\n", place.seconds))?;
-    ctx.output.table(&[], rows)?;
-    ctx.output.text(&format!("\nTry it:\n\n{}\nCtrl-C drains and stops.\n", examples(place)))
+    output.text(&format!("ready after {:.1} s\n\n", place.seconds))?;
+    output.table(&[], rows)?;
+    output.text(&format!("\nTry it:\n\n{}\nCtrl-C drains and stops.\n", examples(place)))
 }
 
 /// Three lines to copy.
@@ -71,9 +71,9 @@ fn examples(place: &Place) -> String {
 }
 
 /// After the drain.
-pub fn print_end(ctx: &Context, open: Option<u64>) -> Result<(), Failure> {
-    if ctx.output.format() == Format::Json {
-        return ctx.output.json(&json!({ "stopped": true, "open_orders": open }));
+pub fn print_end(output: &Output, open: Option<u64>) -> Result<(), Failure> {
+    if output.format() == Format::Json {
+        return output.json(&json!({ "stopped": true, "open_orders": open }));
     }
     let text = match open {
         Some(0) => "stopped: no order is open\n".to_owned(),
@@ -81,5 +81,5 @@ pub fn print_end(ctx: &Context, open: Option<u64>) -> Result<(), Failure> {
         Some(count) => format!("stopped: {count} orders are open, and go on at the next start\n"),
         None => "stopped: how many orders are open cannot be told\n".to_owned(),
     };
-    ctx.output.text(&text)
+    output.text(&text)
 }

@@ -35,6 +35,10 @@ pub struct About {
     pub addresses: BTreeMap<String, String>,
     /// The process; several roles can share one.
     pub pid: u32,
+    /// When the role started, by RFC 3339.
+    pub started_at: String,
+    /// What of the configuration in force matters to whoever looks at it from outside. No secrets.
+    pub config: serde_json::Value,
     /// Of the machine's last start: tells whether whoever asks is on the same one. Empty where it is not known.
     pub boot_id: String,
 }

@@ -4,6 +4,20 @@ use super::*;
 
 const LIMIT: u32 = 200;
 
+// By where they stand, whatever they are about.
+const ACCEPTED: EventKind = EventKind::ALL[0];
+const HELD: EventKind = EventKind::ALL[1];
+const COMMITTED: EventKind = EventKind::ALL[3];
+const CAPTURED: EventKind = EventKind::ALL[7];
+const ENDED: EventKind = EventKind::ALL[12];
+
+#[test]
+fn kinds_stand_where_these_tests_have_them() {
+    let places = [ACCEPTED, HELD, COMMITTED, CAPTURED, ENDED].map(EventKind::place);
+    let between = InStory::Between;
+    assert_eq!(places, [InStory::Begins, between, between, between, InStory::Ends]);
+}
+
 fn at(seconds: f64) -> Timestamp {
     Timestamp::from_microsecond(1_700_000_000_000_000 + (seconds * 1e6) as i64).expect("in range")
 }
@@ -62,10 +76,10 @@ impl Role {
     }
 }
 
-const GATEWAY: &[(EventKind, f64)] = &[(EventKind::OrderPlaced, 0.0)];
-const INVENTORY: &[(EventKind, f64)] = &[(EventKind::StockHeld, 0.1), (EventKind::StockCommitted, 0.4)];
-const PAYMENTS: &[(EventKind, f64)] = &[(EventKind::PaymentCaptured, 0.2)];
-const ORDERS: &[(EventKind, f64)] = &[(EventKind::OrderConfirmed, 0.3)];
+const GATEWAY: &[(EventKind, f64)] = &[(ACCEPTED, 0.0)];
+const INVENTORY: &[(EventKind, f64)] = &[(HELD, 0.1), (COMMITTED, 0.4)];
+const PAYMENTS: &[(EventKind, f64)] = &[(CAPTURED, 0.2)];
+const ORDERS: &[(EventKind, f64)] = &[(ENDED, 0.3)];
 
 #[test]
 fn at_rest_nothing_is_left_out() {
@@ -98,10 +112,10 @@ fn an_order_that_the_busiest_role_tells_of_is_told_of_by_all_of_them_from_beginn
     let steady = |told: std::collections::BTreeSet<u64>| {
         told.into_iter().filter(|n| (from..to).contains(n)).collect::<std::collections::BTreeSet<u64>>()
     };
-    let held = steady(roles[1].told(EventKind::StockHeld, 0));
+    let held = steady(roles[1].told(HELD, 0));
     assert!(held.len() >= 11 * LIMIT as usize / 8, "{}", held.len());
-    assert_eq!(held, steady(roles[1].told(EventKind::StockCommitted, 0)), "its own two lines go together");
-    for (role, kind) in [(0, EventKind::OrderPlaced), (2, EventKind::PaymentCaptured), (3, EventKind::OrderConfirmed)] {
+    assert_eq!(held, steady(roles[1].told(COMMITTED, 0)), "its own two lines go together");
+    for (role, kind) in [(0, ACCEPTED), (2, CAPTURED), (3, ENDED)] {
         let told = steady(roles[role].told(kind, 0));
         assert!(held.is_subset(&told), "{kind:?}: {} of {}", held.difference(&told).count(), held.len());
     }
@@ -109,18 +123,17 @@ fn an_order_that_the_busiest_role_tells_of_is_told_of_by_all_of_them_from_beginn
 
 #[test]
 fn lines_between_go_first_and_those_that_begin_or_end_an_order_are_kept_longest() {
-    const MIXED: &[(EventKind, f64)] =
-        &[(EventKind::OrderPlaced, 0.0), (EventKind::StockHeld, 0.1), (EventKind::OrderConfirmed, 0.2)];
+    const MIXED: &[(EventKind, f64)] = &[(ACCEPTED, 0.0), (HELD, 0.1), (ENDED, 0.2)];
     let mut role = Role::new(MIXED);
     role.hear(90.0, 0.0, 12.0);
     let count = |kind| role.told(kind, 3).len();
-    assert_eq!(count(EventKind::OrderPlaced), 90 * 9, "every order that was accepted is told");
-    assert!(count(EventKind::StockHeld) < 90 * 9 / 2, "{}", count(EventKind::StockHeld));
+    assert_eq!(count(ACCEPTED), 90 * 9, "every order that was accepted is told");
+    assert!(count(HELD) < 90 * 9 / 2, "{}", count(HELD));
 
     let mut role = Role::new(MIXED);
     role.hear(150.0, 0.0, 12.0);
     let count = |kind| role.told(kind, 3).len();
-    let (placed, held) = (count(EventKind::OrderPlaced), count(EventKind::StockHeld));
+    let (placed, held) = (count(ACCEPTED), count(HELD));
     assert!(held > 0 && placed > held * 3 / 2, "{placed} {held}");
 }
 
@@ -139,8 +152,8 @@ fn after_the_load_everything_is_told_again() {
 #[test]
 fn a_clock_that_is_set_back_begins_anew() {
     let rate = LineRate::new("test", LIMIT);
-    rate.choose(&mut vec![fact(EventKind::StockHeld, 1); 5_000], at(100.0));
-    let mut facts: Vec<Fact> = (0..50).map(|n| fact(EventKind::StockHeld, n)).collect();
+    rate.choose(&mut vec![fact(HELD, 1); 5_000], at(100.0));
+    let mut facts: Vec<Fact> = (0..50).map(|n| fact(HELD, n)).collect();
     rate.choose(&mut facts, at(10.0));
     assert_eq!(facts.len(), 50);
 }
