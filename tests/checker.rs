@@ -167,6 +167,7 @@ async fn nothing_seems_wrong_while_everything_moves_and_an_outage_is_a_wait_with
     }
     let (code, report) = check(&system, &["--history", &history]).await;
     assert_eq!((code, &report["orders"]["submitted"]), (0, &Value::from(480)), "{report:#}");
+    assert!(report["counts"]["orders_read"].as_i64() > Some(100), "what clients read is judged: {report:#}");
     assert_eq!(report["inputs"][0]["sha256"].as_str().map(str::len), Some(64), "{report:#}");
 
     let mode = format!("{}/sandbox/mode", system.address("provider"));

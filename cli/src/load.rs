@@ -4,6 +4,7 @@ mod drive;
 mod follow;
 mod orders;
 mod plan;
+mod reads;
 mod record;
 mod report;
 mod tally;

@@ -148,5 +148,6 @@ pub fn counts(work: &Work) -> rusqlite::Result<Counts> {
         dead_letters: number("select count(*) from dead_letter")?,
         dead_letter_repeats: number("select coalesce(sum(count - 1), 0) from dead_letter")?,
         mails: number("select count(*) from mail")?,
+        orders_read: number("select count(*) from call where op <> 'place' and version is not null")?,
     })
 }

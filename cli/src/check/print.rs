@@ -88,6 +88,7 @@ fn counts(report: &Report) -> Vec<Vec<String>> {
         ("dead letters", counts.dead_letters),
         ("dead letters that came again", counts.dead_letter_repeats),
         ("mails", counts.mails),
+        ("orders that clients read", counts.orders_read),
     ]
     .into_iter()
     .map(|(name, count)| vec![name.to_owned(), count.to_string()])

@@ -106,6 +106,8 @@ pub struct Counts {
     pub dead_letters: i64,
     pub dead_letter_repeats: i64,
     pub mails: i64,
+    /// Answers in the history that showed a version of an order.
+    pub orders_read: i64,
 }
 
 impl Report {

@@ -17,6 +17,7 @@ use tonic::{Code, Request, Response, Status};
 use super::follow;
 use super::orders::Orders;
 use super::plan::{Follow, Pace, Plan, Retry, Until};
+use super::reads::Reads;
 use super::record::{Ended, Recorder};
 use super::tally::{Refused, Sent};
 use super::track::Tracker;
@@ -53,6 +54,7 @@ struct Sender {
     clients: Vec<OrderServiceClient<Channel>>,
     tracker: Arc<Tracker>,
     recorder: Option<Recorder>,
+    reads: Option<Reads>,
     orders: Orders,
     next: AtomicU64,
     /// When the warm-up ends.
@@ -67,6 +69,7 @@ impl Drive {
         let orders = Orders::new(&self.plan);
         let sender = Arc::new(Sender {
             measured_from: Instant::now() + self.plan.warmup,
+            reads: self.recorder.clone().map(|recorder| Reads::new(recorder, self.plan.deadline)),
             plan: self.plan,
             clients: self.clients,
             tracker: self.tracker,
@@ -184,11 +187,16 @@ impl Sender {
         let is_hot = self.plan.hot_customer > 1 && self.orders.customer(n) == 0;
         let sent = Sent { due, second, is_hot };
         self.tracker.sent(&sent);
-        let answer = self.call(&mut client, self.orders.request(n), &sent).await?;
+        let request = self.orders.request(n);
+        let customer = self.reads.as_ref().map(|_| request.customer_id.clone());
+        let answer = self.call(&mut client, request, &sent).await?;
         let order: OrderId = answer.order?.order_id.parse().ok()?;
         let known = self.tracker.accepted(order, sent, follows);
         if self.plan.follow == Follow::Watch && !known {
-            self.under_way.spawn(follow::watch(client, order, self.tracker.clone()));
+            self.under_way.spawn(follow::watch(client.clone(), order, self.tracker.clone()));
+        }
+        if let (Some(reads), Some(customer)) = (self.reads.clone(), customer) {
+            self.under_way.spawn(reads.of(client, order, customer, self.tracker.clone()));
         }
         (!known).then_some(order)
     }
@@ -210,8 +218,8 @@ impl Sender {
             let recorded = self.recorder.as_ref().map(|recorder| (recorder, message.clone(), Timestamp::now()));
             let answer = client.place_order(request).await;
             if let Some((recorder, request, invoke)) = recorded {
-                let outcome = outcome(&answer);
-                recorder.ended(Ended { request, invoke, complete: Timestamp::now(), outcome }).await;
+                let (request, outcome) = (Box::new(request), outcome(&answer));
+                recorder.ended(Ended::Placed { request, invoke, complete: Timestamp::now(), outcome }).await;
             }
             let status = match answer {
                 Ok(answer) => return Some(answer.into_inner()),

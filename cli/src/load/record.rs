@@ -19,11 +19,15 @@ const QUEUE: usize = 1 << 16;
 
 /// A call that has ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub request: PlaceOrderRequest,
-    pub invoke: Timestamp,
-    pub complete: Timestamp,
-    pub outcome: Result<OrderId, tonic::Code>,
+pub enum Ended {
+    Placed {
+        request: Box<PlaceOrderRequest>,
+        invoke: Timestamp,
+        complete: Timestamp,
+        outcome: Result<OrderId, tonic::Code>,
+    },
+    /// An order was read, in this version.
+    Got { order: OrderId, customer: String, invoke: Timestamp, complete: Timestamp, outcome: Result<i64, tonic::Code> },
 }
 
 /// Where ended calls go.
@@ -85,13 +89,23 @@ fn write(mut file: BufWriter<File>, mut calls: mpsc::Receiver<Ended>) -> std::io
 }
 
 fn line(ended: Ended) -> Call {
-    let (outcome, code, order_id) = match ended.outcome {
+    match ended {
+        Ended::Placed { request, invoke, complete, outcome } => placed(*request, (invoke, complete), outcome),
+        Ended::Got { order, customer, invoke, complete, outcome } => got(order, customer, (invoke, complete), outcome),
+    }
+}
+
+fn placed(
+    request: PlaceOrderRequest,
+    (invoke, complete): (Timestamp, Timestamp),
+    outcome: Result<OrderId, tonic::Code>,
+) -> Call {
+    let (outcome, code, order_id) = match outcome {
         Ok(order) => (Outcome::Ok, tonic::Code::Ok, Some(order.to_string())),
         Err(code) => (Outcome::of(code), code, None),
     };
-    let request_id = ended.request.request_id.clone();
-    let process = ended.request.customer_id.clone();
-    let sha = fingerprint_of(ended.request);
+    let (request_id, process) = (request.request_id.clone(), request.customer_id.clone());
+    let sha = fingerprint_of(request);
     Call {
         call: request_id.clone(),
         process,
@@ -99,12 +113,36 @@ fn line(ended: Ended) -> Call {
         op: "place".to_owned(),
         request_id: Some(request_id),
         req_sha: sha.map(|sha| sha.iter().map(|byte| format!("{byte:02x}")).collect()),
-        invoke_us: time::to_micros(ended.invoke),
-        complete_us: time::to_micros(ended.complete),
+        invoke_us: time::to_micros(invoke),
+        complete_us: time::to_micros(complete),
         outcome,
         code: crate::exit::code_name(code).to_owned(),
         order_id,
         version: None,
+        attempts: 1,
+    }
+}
+
+fn got(
+    order: OrderId,
+    process: String,
+    (invoke, complete): (Timestamp, Timestamp),
+    outcome: Result<i64, tonic::Code>,
+) -> Call {
+    let code = outcome.as_ref().err().copied().unwrap_or(tonic::Code::Ok);
+    Call {
+        call: format!("get-{order}-{}", time::to_micros(invoke)),
+        process,
+        shop: DEFAULT_SHOP.to_owned(),
+        op: "get".to_owned(),
+        request_id: None,
+        req_sha: None,
+        invoke_us: time::to_micros(invoke),
+        complete_us: time::to_micros(complete),
+        outcome: Outcome::of(code),
+        code: crate::exit::code_name(code).to_owned(),
+        order_id: Some(order.to_string()),
+        version: outcome.ok(),
         attempts: 1,
     }
 }
