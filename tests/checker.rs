@@ -277,7 +277,10 @@ async fn until_figure(system: &System, begins: &str, is_right: impl Fn(f64) -> b
         let (_, text) = sums::get(&format!("http://{}/metrics", system.admin("audit"))).await;
         let told: Vec<&str> = text.lines().filter(|line| line.starts_with("spillway_check")).collect();
         let (_, report) = check(system, &["--stuck-after", "1"]).await;
-        panic!("{begins} does not come: {told:#?}; a check by hand: {report:#}");
+        let log = system.log();
+        let said: Vec<&str> = log.lines().filter(|line| line.contains("what must always hold does not")).collect();
+        let last = &said[said.len().saturating_sub(20)..];
+        panic!("{begins} does not come: {told:#?}; of {} lines the last: {last:#?}; by hand: {report:#}", said.len());
     }
 }
 
