@@ -119,6 +119,15 @@ async fn a_wrong_amount_is_parked_for_a_human_and_nothing_is_said() {
 }
 
 #[tokio::test]
+async fn another_currency_is_parked_for_a_human_and_nothing_is_said() {
+    let rig = Rig::start().await;
+    assert_eq!(settle(&rig, order(1), "pm_wrong_currency", State::Parked).await, []);
+    let payment = rig.payment(order(1)).await.expect("a payment");
+    assert_eq!(payment.reason, Some(Reason::WrongAmount));
+    assert_eq!(rig.count("select count(*) from answer where currency = 'XTS'").await, 1);
+}
+
+#[tokio::test]
 async fn a_request_that_the_provider_calls_invalid_is_parked() {
     let rig = Rig::start().await;
     assert_eq!(settle(&rig, order(1), "not a method", State::Parked).await, []);

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::code::Code;
 use crate::entry::{Entry, Kind, Status};
 use crate::request::Wrong;
+use crate::steering::{OTHER_CURRENCY, steered_by};
 
 /// The common answers are one piece of bytes; those of `/sandbox/*` may be streams.
 pub(crate) type Answer = Response<Either<Full<Bytes>, Body>>;
@@ -59,13 +60,19 @@ impl<'a> ObjectView<'a> {
             reference: &entry.asked.reference,
             status: status.name(),
             amount: entry.amount,
-            currency: &entry.asked.currency,
+            currency: told_currency(entry),
             source: SourceView::of(entry),
             decline_code: entry.decline.map(Code::name),
             idempotency_key: &entry.asked.idempotency_key,
             created: entry.time_ms,
         }
     }
+}
+
+/// The ledger is right; what clients are told may be a lie.
+fn told_currency(entry: &Entry) -> &str {
+    let is_lie = entry.asked.kind == Kind::Charge && steered_by(&entry.asked.source).wrong_currency;
+    if is_lie { OTHER_CURRENCY } else { &entry.asked.currency }
 }
 
 /// The answer to an attempt, or the same answer again.

@@ -16,6 +16,8 @@ pub struct Method {
     pub after: Option<Trouble>,
     /// The provider captures one minor unit more than it was asked for, and says so.
     pub wrong_amount: bool,
+    /// The provider says that it charged in another currency.
+    pub wrong_currency: bool,
     /// A later refund of it is refused.
     pub refund_refused: bool,
 }
@@ -54,13 +56,14 @@ const fn method(name: &'static str, about: &'static str) -> Method {
         charge: Charge::Succeeds,
         after: None,
         wrong_amount: false,
+        wrong_currency: false,
         refund_refused: false,
     }
 }
 
 /// All special payment methods. The first is what every other `pm_*` does too.
 #[rustfmt::skip]
-pub static METHODS: [Method; 13] = [
+pub static METHODS: [Method; 14] = [
     method("pm_ok", "succeeds; so does every `pm_*` that is not in this table"),
     Method { charge: Charge::CardDeclined, ..method("pm_declined", "402, declined with `card_declined`") },
     Method { charge: Charge::InsufficientFunds, ..method("pm_insufficient_funds", "402, declined with `insufficient_funds`") },
@@ -73,8 +76,12 @@ pub static METHODS: [Method; 13] = [
     Method { before: Some((Trouble::Unavailable, 2)), ..method("pm_error_before", "503 on the first two tries of a key, not executed; the third succeeds") },
     Method { before: Some((Trouble::Throttled, 1)), ..method("pm_throttled", "429 with `Retry-After: 1` on the first try of a key, not executed; the next one succeeds") },
     Method { wrong_amount: true, ..method("pm_wrong_amount", "succeeds, but captures one minor unit more than was asked for, and says so") },
+    Method { wrong_currency: true, ..method("pm_wrong_currency", "succeeds, and says that it was in `XTS`, the code that ISO 4217 keeps for tests") },
     Method { refund_refused: true, ..method("pm_refund_refused", "succeeds; a refund of it is 402, declined with `refund_refused`") },
 ];
+
+/// What `pm_wrong_currency` says that it charged in.
+pub(crate) const OTHER_CURRENCY: &str = "XTS";
 
 /// The method of this name; every other name does what `pm_ok` does.
 pub(crate) fn steered_by(name: &str) -> &'static Method {

@@ -184,6 +184,17 @@ async fn a_wrong_amount_is_captured_and_told() {
     sandbox.stop().await;
 }
 
+#[tokio::test]
+async fn a_wrong_currency_is_told_now_and_later() {
+    let (sandbox, _folder) = start().await;
+    let told = sandbox.charge("c", "pm_wrong_currency").await;
+    assert_charge(&told, StatusCode::CREATED, "succeeded");
+    assert_eq!((&told.json()["currency"], &told.json()["amount"]), (&"XTS".into(), &1000.into()));
+    assert_eq!(sandbox.found("c").await, [told.json()]);
+    assert_eq!(sandbox.attempts("c").await[0]["currency"], "EUR", "the ledger keeps the truth");
+    sandbox.stop().await;
+}
+
 #[test]
 fn the_readme_shows_the_table_as_it_is() {
     let readme = include_str!("../README.md");
