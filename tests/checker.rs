@@ -301,6 +301,19 @@ async fn a_live_system_checks_itself_puts_away_what_is_settled_and_raises_a_metr
     }
     assert!(figure(&system, "spillway_check_last_success_timestamp_seconds").await.is_some());
 
+    // An order that stays open is older than others that end: what is put away of them is not read again.
+    let mode = format!("{}/sandbox/mode", system.address("provider"));
+    assert_eq!(sums::post(&mode, r#"{"down": true}"#).await.0, 200);
+    let open = system.place(request("tea", 1, "pm_ok")).await;
+    for _ in 0..3 {
+        system.run_order(request("rare", 1, "pm_ok")).await;
+    }
+    until_figure(&system, r#"spillway_check_orders_kept{role="audit"}"#, |kept| kept == 1.0).await;
+    let so_far = figure(&system, CLEAN).await.unwrap_or(0.0);
+    until_figure(&system, CLEAN, |checks| checks >= so_far + 3.0).await;
+    assert_eq!(sums::post(&mode, r#"{"down": false}"#).await.0, 200);
+    system.ended(&open.order_id).await;
+
     // An order that was put away long ago is charged again.
     let provider = rusqlite::Connection::open(system.data().join("provider").join("provider.db")).expect("opened");
     let again =

@@ -28,18 +28,23 @@ update base_stock set confirmed = confirmed + coalesce((
     select sum(l.quantity) from settled s join placed p on p.order_id = s.order_id
     join placed_line l on l.order_id = s.order_id
     where s.state = 'CONFIRMED' and p.shop = base_stock.shop and l.sku = base_stock.sku), 0);
-insert or replace into known (name, value)
-select 'moved_to', max(id) from batch where role = 'inventory' having count(*) > 0;
+-- How far everything was read. What was read last may have been put away by now, while something older is still open: what
+-- is there now says only how far it was read at least.
+insert into known (name, value)
+select 'moved_to', max(id) from batch where role = 'inventory' having count(*) > 0
+on conflict (name) do update set value = max(value, excluded.value);
+insert into known (name, value)
+select 'outbox ' || ledger, coalesce(min(case when number is null then id - 1 end), max(id)) from batch
+where true group by ledger
+on conflict (name) do update set value = max(value, excluded.value);
+insert into known (name, value)
+select 'stream ' || stream, max(seq) from stream_message where true group by stream
+on conflict (name) do update set value = max(value, excluded.value);
+insert into known (name, value) select 'attempt', max(id) from attempt where true having count(*) > 0
+on conflict (name) do update set value = max(value, excluded.value);
 
--- How far everything was read.
-insert or replace into known (name, value)
-select 'outbox ' || ledger, coalesce(min(case when number is null then id - 1 end), max(id)) from batch group by ledger;
-insert or replace into known (name, value)
-select 'stream ' || stream, max(seq) from stream_message group by stream;
-insert or replace into known (name, value) select 'attempt', max(id) from attempt having count(*) > 0;
-
--- Numbers that every listener has heard and that were gathered.
-insert or replace into base_number (role, incarnation, partition, number)
+-- Numbers that every listener has heard and that were gathered. They do not go back either.
+insert into base_number (role, incarnation, partition, number)
 select role, incarnation, partition, least from (
     select b.role, b.incarnation, b.partition, min(max(b.last, 0), coalesce((
         select min(coalesce((select m.number from inbox_mark m where m.role = l.taker and m.source = b.role
@@ -47,7 +52,8 @@ select role, incarnation, partition, least from (
         from listens l where l.source = b.role), b.last)) as least
     from (select role, incarnation, partition, max(number) as last from batch where number is not null
         group by role, incarnation, partition) b)
-where least > 0;
+where least > 0
+on conflict (role, incarnation, partition) do update set number = max(number, excluded.number);
 
 -- What belongs to settled orders, and what belonged to none.
 delete from event where order_id in (select order_id from settled);
