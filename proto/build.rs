@@ -9,6 +9,7 @@ const FILES: &[&str] = &[
     "spillway/ops/v1/flow.proto",
     "spillway/ops/v1/dead_letters.proto",
     "spillway/ops/v1/payments.proto",
+    "spillway/ops/v1/traces.proto",
     "spillway/events/v1/events.proto",
     "spillway/internal/v1/bus.proto",
     "spillway/internal/v1/pulse.proto",
@@ -17,6 +18,7 @@ const FILES: &[&str] = &[
     "spillway/internal/v1/evidence.proto",
     "spillway/internal/v1/dead_letters.proto",
     "spillway/internal/v1/payments.proto",
+    "spillway/internal/v1/traces.proto",
     "io/cloudevents/v1/cloudevents.proto",
     // For reflection alone: without them a client such as grpcurl cannot show the details of an error.
     "google/rpc/error_details.proto",

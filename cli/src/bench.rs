@@ -6,6 +6,7 @@ mod proc;
 mod report;
 mod stage;
 mod surge;
+mod telemetry;
 mod volume;
 
 use crate::cli::{BenchArgs, BenchWhat, Format};
@@ -43,6 +44,9 @@ pub async fn run(args: BenchArgs, ctx: &Context) -> Result<(), Failure> {
         };
         stage.stop().await?;
         return measured;
+    }
+    if args.what == BenchWhat::Telemetry {
+        return telemetry::run(&args, folder.path(), &nats, ctx).await;
     }
     let stage = Stage::start(folder.path(), &nats).await?;
     let report = measure(&args, &stage, &nats).await;

@@ -10,6 +10,7 @@ use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
 use spillway_proto::pb::ops::dead_letter_service_client::DeadLetterServiceClient;
 use spillway_proto::pb::ops::flow_service_client::FlowServiceClient;
 use spillway_proto::pb::ops::payment_service_client::PaymentServiceClient;
+use spillway_proto::pb::ops::trace_service_client::TraceServiceClient;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::{Channel, Endpoint};
@@ -72,6 +73,10 @@ impl Remote {
 
     pub fn stock(&self) -> InventoryServiceClient<Channel> {
         InventoryServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
+    }
+
+    pub fn traces(&self) -> TraceServiceClient<Channel> {
+        TraceServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
     }
 
     pub fn audit(&self) -> AuditServiceClient<Channel> {

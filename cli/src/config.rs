@@ -14,6 +14,7 @@ use spillway_payments::PaymentsConfig;
 use spillway_sandbox::SandboxConfig;
 use spillway_shared::bus::BusConfig;
 use spillway_shared::config::{Problem, Validate, join, redact_urls};
+use spillway_shared::telemetry::TelemetryConfig;
 
 use crate::check::CheckConfig;
 use crate::cli::Role;
@@ -45,6 +46,8 @@ pub struct Config {
     pub gather_ms: u64,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Where traces go, and how many.
+    pub telemetry: TelemetryConfig,
     /// Where each role answers `/health` and `/ready`.
     pub admin: AdminConfig,
     /// NATS and JetStream.
@@ -88,6 +91,7 @@ impl Default for Config {
             drain_timeout_s: 30,
             gather_ms: 12,
             log: LogConfig::default(),
+            telemetry: TelemetryConfig::default(),
             admin: AdminConfig::default(),
             nats: BusConfig::default(),
             nats_server: NatsServerConfig::default(),
@@ -176,6 +180,7 @@ impl Validate for Config {
             say("check.stuck_after_s", "must be at least 1");
         }
         self.log.problems(&join(at, "log"), out);
+        self.telemetry.problems(&join(at, "telemetry"), out);
         self.gateway.problems(&join(at, "gateway"), out);
         self.orders.problems(&join(at, "orders"), out);
         self.payments.problems(&join(at, "payments"), out);
@@ -218,6 +223,7 @@ mod tests {
             ("SPILLWAY_CHECK__STUCK_AFTER_S", "0", "check.stuck_after_s"),
             ("SPILLWAY_LOG__LEVEL", "info,x=loud", "log.level"),
             ("SPILLWAY_LOG__MAX_LINES_PER_SECOND", "0", "log.max_lines_per_second"),
+            ("SPILLWAY_TELEMETRY__OTLP_ENDPOINT", "https://x:4317", "telemetry.otlp_endpoint"),
             ("SPILLWAY_NATS__STREAM__REPLICAS", "2", "nats.stream.replicas"),
             ("SPILLWAY_GATEWAY__OPS__LISTEN", "127.0.0.1:50051", "gateway.ops.listen"),
             ("SPILLWAY_ORDERS__ORDER_DEADLINE_S", "0", "orders.order_deadline_s"),

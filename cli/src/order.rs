@@ -8,6 +8,7 @@ pub mod line;
 mod list;
 mod place;
 pub mod shown;
+mod trace;
 mod watch;
 
 use crate::cli::OrderVerb;
@@ -22,5 +23,6 @@ pub async fn run(verb: OrderVerb, ctx: &Context) -> Result<(), Failure> {
         OrderVerb::Watch(args) => watch::run(args, ctx).await,
         OrderVerb::Explain { order_id } => explain::run(order_id, ctx).await,
         OrderVerb::Events { order_id } => events::run(order_id, ctx).await,
+        OrderVerb::Trace { order_id } => trace::run(order_id, ctx).await,
     }
 }

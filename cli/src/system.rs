@@ -20,6 +20,7 @@ use spillway_shared::lifecycle::{Drained, Life, Stage, TaskFailed};
 use spillway_shared::listen;
 use spillway_shared::logs::LineRate;
 use spillway_shared::role::{LogLevel, Place};
+use spillway_shared::telemetry::Tracer;
 
 pub use open_orders::count as count_open_orders;
 
@@ -32,6 +33,11 @@ use crate::metrics::Registry;
 
 /// How long the admin server waits for running probes at the end.
 const ADMIN_DRAIN: Duration = Duration::from_millis(500);
+
+/// What the export of the last spans has of the time that stopping may take: what is left, within these bounds. Who
+/// takes no spans holds nothing up.
+const FLUSH_AT_LEAST: Duration = Duration::from_millis(250);
+const FLUSH_AT_MOST: Duration = Duration::from_secs(3);
 
 /// The ledgers' folder inside the data folder.
 pub fn ledgers(data: &Path) -> std::path::PathBuf {
@@ -64,6 +70,7 @@ pub struct Running {
     pub life: Life,
     pub readiness: Option<Readiness>,
     bus: Option<Bus>,
+    tracer: Tracer,
     /// What it listens on, by name.
     pub addresses: BTreeMap<String, String>,
 }
@@ -84,6 +91,7 @@ pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Re
     place.log_level = Some(instruments.log_level.clone());
     place.lines = Arc::new(LineRate::new(role.name(), config.log.max_lines_per_second));
     life.steady(Stage::Tell, "log lines", place.lines.clone().tell(life.stop(Stage::Tell)));
+    place.tracer = Tracer::start(role.name(), &config.telemetry).map_err(|error| Failure::usage(error.to_string()))?;
     place.limits.gather = Duration::from_millis(config.gather_ms);
     let mut addresses = roles::open(role, config, &place).await?;
     if role != Role::Gateway {
@@ -99,7 +107,7 @@ pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Re
     addresses.insert("admin".to_owned(), admin_addr.to_string());
     let about = about(role, &addresses, config);
     serve_admin(&life, admin, about, readiness.clone(), instruments.metrics.of(role.name()));
-    Ok(Running { role, life, readiness: Some(readiness), bus: Some(bus), addresses })
+    Ok(Running { role, life, readiness: Some(readiness), bus: Some(bus), tracer: place.tracer, addresses })
 }
 
 /// What a role tells of itself.
@@ -143,13 +151,15 @@ async fn start_provider(config: &Config, life: Life) -> Result<Running, Failure>
     ]);
     let stop = life.stop(Stage::Doors);
     life.task(Stage::Doors, "provider", sandbox.run(stop.cancelled_owned()));
-    Ok(Running { role: Role::Provider, life, readiness: None, bus: None, addresses })
+    Ok(Running { role: Role::Provider, life, readiness: None, bus: None, tracer: Tracer::off(), addresses })
 }
 
 impl Running {
     /// Drains it. What ended it by itself is an error.
     pub async fn finish(&self) -> (Drained, Result<(), TaskFailed>) {
         let finished = self.life.finish().await;
+        let left = self.life.drain_deadline().saturating_sub(finished.0.took);
+        self.tracer.shut_down(left.clamp(FLUSH_AT_LEAST, FLUSH_AT_MOST)).await;
         if let Some(bus) = &self.bus {
             bus.close().await;
         }

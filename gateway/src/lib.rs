@@ -32,6 +32,7 @@ mod reading;
 mod refusal;
 mod serving;
 mod token;
+mod traces;
 pub mod validate;
 mod view;
 mod watch;

@@ -9,6 +9,7 @@ use spillway_proto::pb::ops::audit_service_server::AuditServiceServer;
 use spillway_proto::pb::ops::dead_letter_service_server::DeadLetterServiceServer;
 use spillway_proto::pb::ops::flow_service_server::FlowServiceServer;
 use spillway_proto::pb::ops::payment_service_server::PaymentServiceServer;
+use spillway_proto::pb::ops::trace_service_server::TraceServiceServer;
 use spillway_proto::pb::orders::order_service_server::OrderServiceServer;
 use spillway_proto::{DEFAULT_SHOP, DESCRIPTOR_SET, Ledger as Source, LedgerId, Partition};
 use spillway_shared::admin::{Check, Readiness};
@@ -33,6 +34,7 @@ use crate::inventory::Inventory;
 use crate::orders::Orders;
 use crate::payments::Payments;
 use crate::reading::Reading;
+use crate::traces::Traces;
 use crate::watch::{Hints, Watches};
 
 /// How often health asks whether the ledger answers.
@@ -112,7 +114,10 @@ fn clients(config: &GatewayConfig, place: &Place, reading: Reading, admitting: A
     }
     let Admitting { shop, budget, admission } = admitting;
     let name = Name { role: "gateway", listener: "grpc" };
-    let builder = GrpcServer::builder(config.grpc.limits.clone()).gate(admission.clone()).named(name);
+    let builder = GrpcServer::builder(config.grpc.limits.clone())
+        .gate(admission.clone())
+        .named(name)
+        .traced(place.tracer.clone());
     let inventory = Inventory { bus: place.bus.clone(), call_timeout: reading.call_timeout };
     let watches = Watches::new(config.watch.clone(), hints, builder.draining());
     let door = IntakeDoor { pauses: reading.intake.pauses() };
@@ -131,7 +136,7 @@ fn clients(config: &GatewayConfig, place: &Place, reading: Reading, admitting: A
 /// What operators call.
 fn operators(config: &GatewayConfig, place: &Place, flow: Flow) -> GrpcServerBuilder {
     let name = Name { role: "gateway", listener: "ops" };
-    let builder = GrpcServer::builder(config.ops.limits.clone()).named(name);
+    let builder = GrpcServer::builder(config.ops.limits.clone()).named(name).traced(place.tracer.clone());
     let audit = Audit { bus: place.bus.clone(), partitions: place.partitions, draining: builder.draining() };
     let audit = AuditServiceServer::new(audit)
         .max_decoding_message_size(MAX_REQUEST_BYTES)
@@ -160,11 +165,18 @@ fn operators(config: &GatewayConfig, place: &Place, flow: Flow) -> GrpcServerBui
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
+    let call_timeout = Duration::from_millis(config.call_timeout_ms.get());
+    let traces = Traces { bus: place.bus.clone(), partitions: place.partitions, call_timeout };
+    let traces = TraceServiceServer::new(traces)
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
     builder
         .add_service(audit)
         .add_service(dead_letters)
         .add_service(flow)
         .add_service(payments)
+        .add_service(traces)
         .descriptors(DESCRIPTOR_SET)
 }
 

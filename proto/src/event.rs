@@ -137,6 +137,38 @@ events! {
     FlowSettingChanged = "spillway.flow.setting_changed.v1", "flow_setting_changed", Ends,
 }
 
+impl EventKind {
+    /// It tells of something that did not go as a customer would like it.
+    pub fn is_failure(self) -> bool {
+        match self {
+            EventKind::StockRefused
+            | EventKind::PaymentDeclined
+            | EventKind::PaymentDeferred
+            | EventKind::RefundFailed
+            | EventKind::OrderRejected
+            | EventKind::OrderCancelled
+            | EventKind::NotificationFailed => true,
+            EventKind::OrderPlaced
+            | EventKind::StockHeld
+            | EventKind::StockCommitted
+            | EventKind::StockReleased
+            | EventKind::StockReturned
+            | EventKind::StockAdjusted
+            | EventKind::PaymentCaptured
+            | EventKind::PaymentRefunded
+            | EventKind::OrderConfirmed
+            | EventKind::RefundRequested
+            | EventKind::NotificationSent
+            | EventKind::PaymentSettled
+            | EventKind::DeadLetterRedriven
+            | EventKind::DeadLetterDiscarded
+            | EventKind::FlowPaused
+            | EventKind::FlowResumed
+            | EventKind::FlowSettingChanged => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -162,6 +162,11 @@ pub fn call_subject(ledger: Ledger, partition: Partition, endpoint: &str) -> Str
     format!("spillway.call.{ledger}.{partition}.{endpoint}")
 }
 
+/// Where ledgers tell which orders they raised: whose traces are exported from then on, on core NATS.
+pub fn raised_subject(partition: Partition) -> String {
+    format!("spillway.raised.{partition}")
+}
+
 /// Where orders hints which orders just changed, on core NATS.
 pub fn changed_subject(partition: Partition) -> String {
     format!("spillway.changed.orders.{partition}")

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod ledgers;
 pub mod money;
 pub mod time;
+pub mod trace;
 
 pub use envelope::{BadEvent, Envelope, NewEvent, Subject};
 pub use event::{Event, EventKind, InStory};
@@ -18,6 +19,7 @@ pub use figures::Figures;
 pub use ids::{EventId, Incarnation, OrderId, Partition};
 pub use ledgers::{Ledger, LedgerId};
 pub use money::{Currency, Money};
+pub use trace::TraceContext;
 
 /// The shop of every record until credentials tell shops apart.
 pub const DEFAULT_SHOP: &str = "default";

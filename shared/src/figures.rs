@@ -13,6 +13,7 @@ pub const FIGURES: &[Section] = &[
     Section { title: "NATS and JetStream", figures: BUS },
     Section { title: "Dead letters", figures: DEAD_LETTERS },
     Section { title: "Disk", figures: MACHINE },
+    Section { title: "Traces", figures: TRACES },
 ];
 
 /// The codes of gRPC, by number.
@@ -246,6 +247,15 @@ const DEAD_LETTERS: &[Figure] = &[
     ),
     Figure::counter("spillway_dead_letters_discarded_total", "messages", "Dead letters that an operator discarded."),
 ];
+
+const TRACES: &[Figure] = &[Figure::counter(
+    "spillway_trace_spans_total",
+    "spans",
+    "Spans of sampled traces: exported over OTLP, failed on the way, or dropped because too many waited. All 0 where \
+     nothing is exported.",
+)
+.by(&[one_of("outcome", &["exported", "failed", "dropped"])])
+.from_zero()];
 
 const MACHINE: &[Figure] = &[
     Figure::gauge("spillway_disk_free_bytes", Unit::Bytes, "Free space where the ledger's file is.").by(&[PARTITION]),

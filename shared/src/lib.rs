@@ -16,3 +16,4 @@ pub mod listen;
 pub mod logs;
 pub mod role;
 pub mod steps;
+pub mod telemetry;

@@ -15,6 +15,7 @@ use crate::flow;
 use crate::ledger::{Clock, LINES_PER_SECOND, Ledger, LedgerSpec, Limits, Migration, Numbering, OpenError, Service};
 use crate::lifecycle::{Life, Stage};
 use crate::logs::LineRate;
+use crate::telemetry::Tracer;
 
 /// The setting that changes what is logged, in every role.
 pub const LOG_LEVEL: &str = "log.level";
@@ -52,6 +53,8 @@ pub struct Place {
     pub log_level: Option<LogLevel>,
     /// Bounds the lines that its ledgers log about events.
     pub lines: Arc<LineRate>,
+    /// Where the spans of the role go.
+    pub tracer: Tracer,
     checks: Arc<Mutex<Vec<Check>>>,
 }
 
@@ -78,6 +81,7 @@ impl Place {
             limits: Limits::default(),
             log_level: None,
             lines,
+            tracer: Tracer::off(),
             checks: Arc::default(),
         }
     }
@@ -96,6 +100,7 @@ impl Place {
         spec.clock = self.clock.clone();
         spec.limits = self.limits;
         spec.lines = self.lines.clone();
+        spec.tracer = self.tracer.clone();
         Ledger::open(spec, service, due_kinds)
     }
 
@@ -113,6 +118,10 @@ impl Place {
         let stop = self.life.stop(Stage::Tell);
         let gauges = flow::keep(ledger.clone(), self.bus.clone(), ledger.due_kinds(), stop);
         self.life.steady(Stage::Tell, format!("{} gauges", ledger.identity().id), gauges);
+        if self.tracer.is_on() {
+            let raised = bus::raised::tell(self.tracer.clone(), self.bus.clone(), self.life.stop(Stage::Tell));
+            self.life.steady(Stage::Tell, format!("{} raised traces", ledger.identity().id), raised);
+        }
         if let Some(level) = self.log_level.clone() {
             let follow = follow_log_level(ledger.settings(), level, self.life.stop(Stage::Tell));
             self.life.steady(Stage::Tell, format!("{} log level", ledger.identity().id), follow);

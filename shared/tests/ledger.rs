@@ -202,7 +202,7 @@ async fn due_work_is_done_when_it_is_due_and_its_result_is_an_input() {
         let (ledger, stop) = (ledger.clone(), stop.clone());
         async move {
             ledger
-                .work_off("again", "again", 4, stop, |due| async move {
+                .work_off("again", "again", 4, stop, |due, _wait| async move {
                     let name = String::from_utf8(due.key.to_vec()).expect("a name");
                     Add { done: true, ..Add::new(&name, 10) }
                 })
@@ -224,7 +224,7 @@ async fn what_falls_due_while_workers_wait_is_done_at_once() {
     let stop = tokio_util::sync::CancellationToken::new();
     let work = tokio::spawn({
         let (ledger, stop) = (ledger.clone(), stop.clone());
-        let again = |due: spillway_shared::ledger::Due| async move {
+        let again = |due: spillway_shared::ledger::Due, _wait| async move {
             let name = String::from_utf8(due.key.to_vec()).expect("a name");
             Add { done: true, ..Add::new(&name, 10) }
         };

@@ -41,7 +41,7 @@ async fn what_waits_behind_a_lock_is_committed_once_and_what_comes_meanwhile_is_
     let command = tokio::spawn(async move { commanded.command(Add::new("tea", 3)).await });
     let batch = batch(LIFE, 1, &[("tea", 4)]);
     let heard = tokio::spawn(async move {
-        let heard = Heard::read(listening.service().as_ref(), &batch);
+        let heard = Heard::read(&listening, &batch);
         listening.hear(vec![heard]).await
     });
     until_locked(&ledger).await;

@@ -95,7 +95,7 @@ async fn while_a_flow_is_paused_nothing_of_it_is_taken_and_what_is_in_hand_is_fi
     let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel::<String>();
     let work = tokio::spawn({
         let (ledger, stop, go_on) = (ledger.clone(), stop.clone(), go_on.clone());
-        let mill = move |due: Due| {
+        let mill = move |due: Due, _wait| {
             let (begun, go_on) = (begun.clone(), go_on.clone());
             async move {
                 let name = String::from_utf8(due.key.to_vec()).expect("a name");

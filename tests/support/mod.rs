@@ -7,6 +7,7 @@ pub mod heard;
 pub mod lines;
 pub mod metrics;
 pub mod money;
+pub mod otlp;
 pub mod process;
 pub mod proxy;
 pub mod roles;

@@ -31,7 +31,8 @@ fn command(program: &Path, arguments: &[impl AsRef<std::ffi::OsStr>], folder: &P
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     // What a developer has set must not steer the tests.
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SPILLWAY_") && name != "SPILLWAY_CACHE" {
+        let text = name.to_string_lossy();
+        if (text.starts_with("SPILLWAY_") && name != "SPILLWAY_CACHE") || text.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }

@@ -26,6 +26,8 @@ pub struct Stage {
     system: Child,
     pub grpc: String,
     admin: String,
+    /// Of all roles.
+    admins: Vec<String>,
 }
 
 /// Processor time and memory of every process of a stage.
@@ -39,6 +41,15 @@ pub struct Readings {
 impl Stage {
     /// Starts nats-server, provider and all roles.
     pub async fn start(folder: &Path, nats_config: &NatsServerConfig) -> Result<Self, Failure> {
+        Stage::start_under(folder, nats_config, &[]).await
+    }
+
+    /// The roles with further environment.
+    pub async fn start_under(
+        folder: &Path,
+        nats_config: &NatsServerConfig,
+        environment: &[(String, String)],
+    ) -> Result<Self, Failure> {
         let binary = nats::obtain(None, true).await?;
         let nats = nats::start(binary, &folder.join("nats"), nats_config).await?;
         let data = folder.join("data");
@@ -47,6 +58,7 @@ impl Stage {
         let (provider, said) = spawn(
             folder,
             &["run", "provider", "--output", "json", "--data", &data_text, "--listen", any, "--admin", any],
+            &[],
         )
         .await?;
         let provider_url = text(&said["addresses"]["provider"])?;
@@ -69,17 +81,29 @@ impl Stage {
                 "--admin-port",
                 "0",
             ],
+            environment,
         )
         .await?;
         let grpc = format!("http://{}", text(&said["grpc"])?);
         let admin = text(&said["admin"]["gateway"])?;
-        Ok(Stage { folder: folder.to_owned(), nats, provider, system, grpc, admin })
+        let admins = said["admin"].as_object().into_iter().flat_map(|all| all.values());
+        let admins = admins.filter_map(|at| at.as_str().map(str::to_owned)).collect();
+        Ok(Stage { folder: folder.to_owned(), nats, provider, system, grpc, admin, admins })
     }
 
     /// The figures of the gateway and of the process, as text.
     pub async fn figures(&self) -> Result<String, Failure> {
         let text = http::get(&format!("http://{}/metrics", self.admin)).await;
         text.map(|(_, text)| text).map_err(|why| Failure::failed(format!("no figures: {why}")))
+    }
+
+    /// Reads the metrics of every role, as Prometheus does.
+    pub async fn scrape_all(&self) -> Result<(), Failure> {
+        for admin in &self.admins {
+            let read = http::get(&format!("http://{admin}/metrics")).await;
+            read.map_err(|why| Failure::failed(format!("no figures: {why}")))?;
+        }
+        Ok(())
     }
 
     pub fn read(&self) -> Result<Readings, Failure> {
@@ -140,9 +164,13 @@ fn command(folder: &Path, arguments: &[&str]) -> Result<Command, Failure> {
 }
 
 /// Starts a process and waits for the line of JSON that says that it is ready.
-async fn spawn(folder: &Path, arguments: &[&str]) -> Result<(Child, Value), Failure> {
+async fn spawn(folder: &Path, arguments: &[&str], environment: &[(String, String)]) -> Result<(Child, Value), Failure> {
     let failed = |why: String| Failure::failed(format!("{}: {why}", arguments[..2].join(" ")));
-    let mut child = command(folder, arguments)?.spawn().map_err(|e| failed(e.to_string()))?;
+    let mut command = command(folder, arguments)?;
+    // What it logs goes to a file, as it would in a container.
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("stderr.log"));
+    command.envs(environment.iter().cloned()).stderr(log.map_err(|e| failed(e.to_string()))?);
+    let mut child = command.spawn().map_err(|e| failed(e.to_string()))?;
     let stdout = child.stdout.take().ok_or_else(|| failed("no standard output".to_owned()))?;
     let mut lines = BufReader::new(stdout).lines();
     let line = tokio::time::timeout(PATIENCE, lines.next_line())

@@ -32,6 +32,11 @@ pub enum OrderVerb {
         /// The order
         order_id: String,
     },
+    /// Show where an order's time went: its spans as a tree, from the ledgers' own record
+    Trace {
+        /// The order
+        order_id: String,
+    },
 }
 
 /// `order place ...`

@@ -225,6 +225,8 @@ pub enum BenchWhat {
     Throughput,
     /// What is left of it when 1, 2, 5 and 10 times as much comes: the system on one core, the load on another
     Surge,
+    /// What logs, traces and scrapes of metrics take away of it
+    Telemetry,
 }
 
 /// `bench ...`

@@ -7,13 +7,16 @@ use http::Extensions;
 use spillway_proto::pb::events::OrderPlaced;
 use spillway_proto::pb::orders::Order;
 use spillway_proto::time::Timestamp;
-use spillway_proto::{Event, NewEvent, OrderId};
+use spillway_proto::trace::{self, Part, part_span};
+use spillway_proto::{Event, NewEvent, OrderId, TraceContext};
 use spillway_shared::grpc::CallError;
+use spillway_shared::ledger::Ledger;
 use spillway_shared::steps::step;
+use spillway_shared::telemetry::Span;
 use tonic::Status;
 
 use super::Orders;
-use crate::intake::{self, Accept, Answer};
+use crate::intake::{self, Accept, Answer, Intake};
 use crate::validate::Placement;
 use crate::{caller, refusal, view};
 
@@ -35,7 +38,11 @@ impl Orders {
         let (order_id, event) = (accept.order_id(), accept.event());
         step("gateway.before_tx");
         let answer = match self.door.admit().and_then(|()| self.budget.admit()) {
-            Ok(()) => intake.try_command(accept.waiting(self.admission.wait())).await.map_err(refusal::not_taken)?,
+            Ok(()) => {
+                let taken = intake.try_command(accept.waiting(self.admission.wait())).await;
+                tell_commit(intake, extensions, at);
+                taken.map_err(refusal::not_taken)?
+            }
             Err(closed) => self.known(accept).await?.ok_or(closed)?,
         };
         step("gateway.after_commit");
@@ -71,6 +78,17 @@ impl Orders {
             // The same content was accepted then.
             Ok(None) | Err(_) => view_of(order_id, event, at),
         }
+    }
+}
+
+/// The wait for the commit, and the commit, as a span of the call.
+fn tell_commit(intake: &Ledger<Intake>, extensions: &Extensions, from: Timestamp) {
+    let traceparent = caller::traceparent(extensions);
+    if trace::is_sampled(traceparent)
+        && let Some(call) = TraceContext::parse(traceparent)
+    {
+        let here = call.at(part_span(call.span_id, Part::Commit));
+        intake.tracer().end(Span::new(here, "commit", from, intake.now()).under(call));
     }
 }
 

@@ -22,6 +22,7 @@ pub async fn run(place: Place) -> Result<(), StartError> {
         let mut spec = LedgerSpec::new(id, place.partitions, &place.folder, MIGRATIONS);
         spec.clock = place.clock.clone();
         spec.lines = place.lines.clone();
+        spec.tracer = place.tracer.clone();
         spec.limits = Limits { commit_inputs: COMMIT_BATCHES, ..place.limits };
         let ledger = Ledger::open(spec, Audit { partition: id.partition }, &[])?;
         place.attach(&ledger, routes(&ledger));

@@ -7,7 +7,7 @@ use spillway_proto::batch::{BadBatch, BatchNumber};
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Envelope, EventKind, Ledger, Partition};
 use spillway_shared::evidence::Evidence;
-use spillway_shared::ledger::{Batch, Read, Says, Service, StoreError, Tx, Unreadable};
+use spillway_shared::ledger::{Batch, Read, Reader, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::chain::{self, Entry};
 use crate::evidence::EVIDENCE;
@@ -76,7 +76,7 @@ impl Service for Audit {
     }
 
     /// The whole batch is one input. Hashing is done here, outside the writer.
-    fn read(&self, batch: &Batch) -> Result<Vec<Read<HeardBatch>>, BadBatch> {
+    fn read(&self, _reader: &Reader<'_>, batch: &Batch) -> Result<Vec<Read<HeardBatch>>, BadBatch> {
         let number = batch.number.ok_or_else(|| BadBatch("it has no number".to_owned()))?;
         if number.partition != self.partition {
             let problem = format!("said in partition {}, heard in {}", number.partition, self.partition);
@@ -85,7 +85,7 @@ impl Service for Audit {
         let hashed = chain::hash_events(&batch.body)?;
         let key = (batch.source, number);
         let input = HeardBatch { key, event_hashes: hashed.event_hashes, body: hashed.body };
-        Ok(vec![Read::Input { input, raw: batch.body.clone() }])
+        Ok(vec![Read::Input { input, raw: batch.body.clone(), traced: None }])
     }
 
     fn keeps_batches_whole(&self) -> bool {

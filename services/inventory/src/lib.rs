@@ -18,6 +18,7 @@ pub mod queries;
 mod run;
 mod service;
 mod store;
+mod trace;
 
 #[cfg(test)]
 mod tests;

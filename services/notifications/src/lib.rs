@@ -21,6 +21,7 @@ pub mod mail;
 mod run;
 mod service;
 mod store;
+mod trace;
 
 pub use config::{NotificationsConfig, RetryConfig, SmtpConfig, SmtpTls};
 pub use evidence::EVIDENCE;

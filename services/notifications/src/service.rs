@@ -130,6 +130,7 @@ impl Notifications {
             Step::Nothing => {}
             Step::TryAgain { delivery, at } => {
                 says.due(due(&tried.key, &delivery, at, tried.payload.clone()));
+                says.waits("retry mail", &tried.traceparent, delivery.attempt, at);
                 book.put(tried.key, Stored { delivery, ..stored });
             }
             Step::End { delivery, ending } => {

@@ -20,6 +20,7 @@ pub mod queries;
 mod run;
 mod service;
 mod store;
+mod traces;
 mod view;
 
 #[cfg(test)]

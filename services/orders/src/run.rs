@@ -13,15 +13,19 @@ use tokio_util::sync::CancellationToken;
 use crate::config::OrdersConfig;
 use crate::service::Orders;
 use crate::store::MIGRATIONS;
-use crate::{explain, queries};
+use crate::{explain, queries, traces};
 
 /// Opens the ledger of each partition in its place, and puts it on the bus. What it started ends with the place's life.
 pub async fn run(config: OrdersConfig, place: Place) -> Result<(), StartError> {
     for id in LedgerId::all(Source::Orders, place.partitions) {
         let ledger = place.open(id, Numbering::InCommit, MIGRATIONS, Orders::new(&config), &[])?;
         place.attach(&ledger, routes(&ledger));
-        let hints = hint_changed(ledger, place.bus.clone(), place.life.stop(Stage::Tell));
+        let hints = hint_changed(ledger.clone(), place.bus.clone(), place.life.stop(Stage::Tell));
         place.life.steady(Stage::Tell, format!("{} hints", id.name()), hints);
+        let told = traces::tell(ledger.clone(), place.life.stop(Stage::Tell));
+        place.life.steady(Stage::Tell, format!("{} traces", id.name()), told);
+        let heard = traces::hear_raised(ledger, place.bus.clone(), place.life.stop(Stage::Work));
+        place.life.steady(Stage::Work, format!("{} raised traces", id.name()), heard);
     }
     Ok(())
 }

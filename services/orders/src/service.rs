@@ -1,12 +1,12 @@
 //! Orders as a ledger: what is heard goes to the domain, what the domain decides goes to the history and to the store.
 
 use spillway_proto::time::{self, Timestamp};
-use spillway_proto::{Envelope, EventKind, NewEvent, Subject};
+use spillway_proto::{Envelope, EventKind, NewEvent, Subject, trace};
 use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Sample, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::config::OrdersConfig;
-use crate::domain::{self, Decision, Order, State};
+use crate::domain::{self, Decision, Facts, Order, State};
 use crate::ends::{self, End, Ends};
 use crate::evidence::EVIDENCE;
 use crate::hear::{self, Fact, Heard};
@@ -49,6 +49,7 @@ impl Service for Orders {
     fn decide(&self, book: &mut Book, heard: &Heard, at: Timestamp, says: &mut Says) -> Option<End> {
         let mut end = None;
         let order = book.order(heard);
+        let before = (order.version, order.facts.has(Facts::TRACED));
         let decision = decide(order, heard);
         if decision == Decision::Known {
             return None;
@@ -71,6 +72,7 @@ impl Service for Orders {
             end = Some(ended(order, at));
             book.recorded(heard.order_id, version, raw);
         }
+        follow_trace(book.order(heard), heard, before, says);
         if book.changed_now(heard.order_id) {
             says.changed(*heard.order_id.as_bytes());
         }
@@ -101,6 +103,15 @@ impl Service for Orders {
 fn ended(order: &Order, at: Timestamp) -> End {
     let seconds = at.duration_since(order.created).as_secs_f64().max(0.0);
     End { state: order.state, deferred: order.deferred_since.is_some(), seconds }
+}
+
+/// What is new of an order whose trace is exported is to be told, as far as nobody else tells it; all that went before as
+/// well, where the trace was only raised on the way.
+fn follow_trace(order: &mut Order, heard: &Heard, (version, was_traced): (i64, bool), says: &mut Says) {
+    if was_traced || trace::is_sampled(&heard.traceparent) {
+        order.facts = order.facts | Facts::TRACED;
+        says.recorded(*heard.order_id.as_bytes(), if was_traced { version } else { 0 }, order.version);
+    }
 }
 
 /// Every fact, and the function that decides it.

@@ -23,12 +23,7 @@ pub struct Calls {
 impl Calls {
     /// A call that took so long, and how it ended.
     pub fn called(&self, purpose: Purpose, step: Step, outcome: &Outcome, took: Duration) {
-        let kind = match (purpose, step) {
-            (Purpose::Charge, Step::Send) => 0,
-            (Purpose::Compensate, Step::Send) => 1,
-            (Purpose::Charge, Step::LookUp) => 2,
-            (Purpose::Compensate, Step::LookUp) => 3,
-        };
+        let kind = kind_of(purpose, step);
         let class = outcome.class();
         let Some(series) = CLASSES.iter().position(|known| *known == class).map(|at| &self.answers[kind][at]) else {
             return;
@@ -68,6 +63,24 @@ fn status(outcome: &Outcome) -> &'static str {
         Outcome::Unknown | Outcome::Pending { .. } | Outcome::InFlight | Outcome::Absent | Outcome::Several => {
             "unknown"
         }
+    }
+}
+
+/// Where the kind of a call stands in the catalogue.
+fn kind_of(purpose: Purpose, step: Step) -> usize {
+    match (purpose, step) {
+        (Purpose::Charge, Step::Send) => 0,
+        (Purpose::Compensate, Step::Send) => 1,
+        (Purpose::Charge, Step::LookUp) => 2,
+        (Purpose::Compensate, Step::LookUp) => 3,
+    }
+}
+
+/// What a call to the provider is called.
+pub fn kind(purpose: Purpose, step: Step) -> &'static str {
+    match KINDS.get(kind_of(purpose, step)) {
+        Some(name) => name,
+        None => "",
     }
 }
 

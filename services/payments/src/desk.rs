@@ -21,10 +21,10 @@ use crate::breaker::BreakerState;
 use crate::counters;
 use crate::domain::{Key, Outcome, Payment, Proof, Purpose, Refused, Settle, SettleAs, Settled, Sight, State};
 use crate::gate::{Gate, Phase};
-use crate::provider::Provider;
+use crate::provider::{Provider, ProviderCall};
 use crate::service::{Answer, Input, Payments};
 use crate::store::{self, Filter, Settlement};
-use crate::view;
+use crate::{trace, view};
 
 /// Payments in one answer, at most.
 const PAGE: i64 = 500;
@@ -44,11 +44,12 @@ impl<P: Provider> Desk<P> {
 
     /// What it answers to.
     pub fn routes(self: Arc<Self>) -> Routes {
-        let (page, settle, explain) = (self.clone(), self.clone(), self.clone());
+        let (page, settle, explain, traced) = (self.clone(), self.clone(), self.clone(), self.clone());
         Routes::new()
             .on("payments_page", move |call| page.clone().page(call))
             .on("settle", move |call| settle.clone().settle(call))
             .on("explain", move |call| explain.clone().explain(call))
+            .on("trace", move |call| trace::trace(traced.ledger.clone(), call))
             .on("breakers", move |_| self.clone().breakers())
     }
 
@@ -113,15 +114,16 @@ impl<P: Provider> Desk<P> {
 
     /// Asks the provider, past the breaker: a person waits for the answer, and one call harms nobody.
     async fn prove(&self, payment: &Payment, settle: &Settle) -> Result<Proof, Refusal> {
+        let call = ProviderCall::within(settle.traceparent.clone());
         let asked = async {
             let name = settle.provider_reference.as_str();
             match settle.settle_as {
                 SettleAs::Captured => self.provider.find_charge(name).await.map(Proof::Charge),
                 SettleAs::Absent => {
                     let found = if payment.is_parked_refund() {
-                        self.provider.look_up_refund(&Key::compensate(payment.order, payment.attempt).text).await
+                        self.provider.look_up_refund(&Key::compensate(payment.order, payment.attempt).text, &call).await
                     } else {
-                        self.provider.look_up_charge(&payment.order.to_string()).await
+                        self.provider.look_up_charge(&payment.order.to_string(), &call).await
                     };
                     (!found.is_failure()).then_some(Proof::ByReference(found))
                 }
@@ -249,7 +251,7 @@ impl<P: Provider> Desk<P> {
     }
 }
 
-fn read_order(text: &str) -> Result<OrderId, Refusal> {
+pub(crate) fn read_order(text: &str) -> Result<OrderId, Refusal> {
     text.parse().map_err(|_| unreadable("order_id"))
 }
 

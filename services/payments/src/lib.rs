@@ -30,7 +30,9 @@ mod provider;
 mod ramp;
 mod run;
 mod service;
+mod spans;
 mod store;
+mod trace;
 mod view;
 mod worker;
 
@@ -41,7 +43,7 @@ pub use config::PaymentsConfig;
 pub use deferral::tell_of_outages;
 pub use evidence::EVIDENCE;
 pub use figures::FIGURES;
-pub use provider::{Charge, HttpProvider, Provider, ProviderError, Refund};
+pub use provider::{Charge, HttpProvider, Provider, ProviderCall, ProviderError, Refund};
 pub use run::run;
 pub use service::{Answer, DUE_KINDS, Input, Payments};
 pub use store::{MIGRATIONS, find};

@@ -32,7 +32,7 @@ pub async fn run(config: PaymentsConfig, place: Place) -> Result<(), StartError>
     let provider =
         HttpProvider::new(&config.provider, workers).map_err(|error| StartError::Config(error.to_string()))?;
     let provider = Arc::new(provider);
-    let worker = Worker::new(provider.clone(), config.call_timeout(), place.clock.clone());
+    let worker = Worker::new(provider.clone(), config.call_timeout(), place.clock.clone(), place.tracer.clone());
     let mut ledgers = Vec::new();
     for id in LedgerId::all(Role::Payments, place.partitions) {
         let service = Payments::new(config.policy());
@@ -104,7 +104,7 @@ fn work_off(place: &Place, ledger: &Ledger<Payments>, workers: usize, worker: &W
         let (ledger, worker, stop, lane) = (ledger.clone(), worker.clone(), place.life.stop(Stage::Work), gate.lane());
         let name = format!("{} {kind}", ledger.identity().id.name());
         place.life.steady(Stage::Work, name, async move {
-            let work = move |due, permit| worker.clone().work(due, permit);
+            let work = move |due, wait, permit| worker.clone().work(due, wait, permit);
             ledger.work_off_through((kind, flow), hands, stop, lane, work).await;
         });
     }

@@ -14,6 +14,7 @@ use crate::domain::{
     StockHeld,
 };
 use crate::evidence::EVIDENCE;
+use crate::spans::retry_name;
 use crate::store::{self, Book, Settlement};
 
 /// The kinds of due work.
@@ -254,6 +255,9 @@ fn apply(decision: Decision, input: &Input, order: OrderId, book: &mut Book, say
             DueStep::Done(purpose) => says.done(purpose.due_kind(), key()),
             DueStep::Set { task, at, tries } => {
                 let (kind, payload) = (task.purpose.due_kind(), task.encode());
+                if tries > 1 {
+                    says.waits(retry_name(task.purpose), &task.traceparent, tries, at);
+                }
                 says.due(Due { kind, key: key(), at, attempt: tries, payload });
             }
         }

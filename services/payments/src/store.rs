@@ -1,5 +1,6 @@
 //! The tables: one row for the payment of each order, every answer of the provider, once, and what humans settled.
 
+mod answers;
 mod outage;
 mod page;
 mod settlement;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use crate::domain::{Answered, Outcome, Payment, Reason, Settle, State};
 
+pub use answers::{Recorded, answers};
 pub use outage::{begun, ended, open_outage, waiting};
 pub use page::{Due, Filter, ahead, due, page};
 pub use settlement::{Settlement, settlement};

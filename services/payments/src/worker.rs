@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spillway_proto::time::{self, Timestamp};
-use spillway_shared::ledger::{Clock, Due};
+use spillway_shared::ledger::{Clock, Due, Wait};
 use spillway_shared::steps;
+use spillway_shared::telemetry::Tracer;
 
 use crate::breaker::Permit;
 use crate::counters::Calls;
 use crate::domain::{Answered, Key, Outcome, Purpose, Step, Task};
-use crate::provider::{Charge, Provider, Refund, guarded};
+use crate::provider::{Charge, Provider, ProviderCall, Refund, guarded};
 use crate::service::Input;
+use crate::spans::Work;
 
 /// Works on what is due. Cheap to clone.
 pub struct Worker<P> {
@@ -19,23 +21,24 @@ pub struct Worker<P> {
     call_timeout: Duration,
     clock: Arc<dyn Clock>,
     calls: Arc<Calls>,
+    tracer: Tracer,
 }
 
 impl<P> Clone for Worker<P> {
     fn clone(&self) -> Self {
         let (provider, clock, calls) = (self.provider.clone(), self.clock.clone(), self.calls.clone());
-        Worker { provider, call_timeout: self.call_timeout, clock, calls }
+        Worker { provider, call_timeout: self.call_timeout, clock, calls, tracer: self.tracer.clone() }
     }
 }
 
 impl<P: Provider> Worker<P> {
-    pub fn new(provider: Arc<P>, call_timeout: Duration, clock: Arc<dyn Clock>) -> Self {
-        Worker { provider, call_timeout, clock, calls: Arc::default() }
+    pub fn new(provider: Arc<P>, call_timeout: Duration, clock: Arc<dyn Clock>, tracer: Tracer) -> Self {
+        Worker { provider, call_timeout, clock, calls: Arc::default(), tracer }
     }
 
     /// Does what is due and says what came of it.
-    pub async fn work(self, due: Due, permit: Permit) -> Input {
-        let task = match Task::decode(due.kind, &due.key, due.payload.clone()) {
+    pub async fn work(self, due: Due, wait: Wait, permit: Permit) -> Input {
+        let mut task = match Task::decode(due.kind, &due.key, due.payload.clone()) {
             Ok(task) => task,
             Err(error) => {
                 tracing::error!(kind = due.kind, %error, "due work is made anew from its payment");
@@ -44,11 +47,14 @@ impl<P: Provider> Worker<P> {
         };
         let called = self.now();
         let step = task.step_at(called, self.call_timeout);
+        let (traced, call) = Work::begin(&self.tracer, &due, &wait, &mut task, called);
         let (key, at) = (task.key(), moments(task.purpose));
         steps::step_about(at.intent_committed, key.text.as_bytes());
+        let asked = self.ask(&task, step, &key, &call);
         let sent = Instant::now();
-        let outcome = guarded(permit, due.attempt > 1, self.call_timeout, self.ask(&task, step, &key)).await;
+        let outcome = guarded(permit, due.attempt > 1, self.call_timeout, asked).await;
         self.measure(&task, step, &outcome, called, sent.elapsed());
+        traced.end(&mut task, step, due.attempt, &call, &outcome, self.now());
         steps::step_about(at.http_response, key.text.as_bytes());
         if outcome.is_failure() {
             tracing::debug!(order_id = %task.order, ?step, ?outcome, "call to the provider settled nothing");
@@ -57,18 +63,19 @@ impl<P: Provider> Worker<P> {
         Input::Answered(Answered { task, charge_id: key.id, tries: due.attempt, step, called, outcome })
     }
 
-    async fn ask(&self, task: &Task, step: Step, key: &Key) -> Outcome {
+    async fn ask(&self, task: &Task, step: Step, key: &Key, call: &ProviderCall) -> Outcome {
         let (key, minor, currency) = (key.text.as_str(), task.amount.minor, task.amount.currency.code());
         let reference = &task.order.to_string();
         match (task.purpose, step) {
             (Purpose::Charge, Step::Send) => {
-                self.provider.charge(Charge { key, reference, minor, currency, payment_method: &task.source }).await
+                let charge = Charge { key, reference, minor, currency, payment_method: &task.source };
+                self.provider.charge(charge, call).await
             }
             (Purpose::Compensate, Step::Send) => {
-                self.provider.refund(Refund { key, minor, currency, charge: &task.source }).await
+                self.provider.refund(Refund { key, minor, currency, charge: &task.source }, call).await
             }
-            (Purpose::Charge, Step::LookUp) => self.provider.look_up_charge(reference).await,
-            (Purpose::Compensate, Step::LookUp) => self.provider.look_up_refund(key).await,
+            (Purpose::Charge, Step::LookUp) => self.provider.look_up_charge(reference, call).await,
+            (Purpose::Compensate, Step::LookUp) => self.provider.look_up_refund(key, call).await,
         }
     }
 

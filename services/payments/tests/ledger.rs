@@ -7,7 +7,8 @@ use common::{Rig, about, cancelled, config, held, kinds, order, sandbox_config};
 use spillway_payments::domain::{Payment, State};
 use spillway_proto::batch::BatchWriter;
 use spillway_proto::pb::events;
-use spillway_proto::{Event, EventKind, Ledger as Role, Money, OrderId};
+use spillway_proto::trace::step_span;
+use spillway_proto::{Event, EventKind, Ledger as Role, Money, OrderId, TraceContext};
 
 const TOTAL: i64 = 300;
 
@@ -158,7 +159,11 @@ async fn events_carry_the_shop_and_the_trace_of_what_caused_them() {
     let envelopes = rig.envelopes().await;
     assert_eq!(envelopes.len(), 1);
     let cause = about(order(1), held(TOTAL, "pm_ok"));
-    assert_eq!((&envelopes[0].shop, &envelopes[0].traceparent), (&cause.shop, &cause.traceparent));
+    assert_eq!(envelopes[0].shop, cause.shop);
+    let (told, sent) = (TraceContext::parse(&envelopes[0].traceparent), TraceContext::parse(&cause.traceparent));
+    let step = sent.expect("a trace").at(step_span(Role::Payments, cause.id()));
+    // The cause is of another day: what it leads to may begin a trace of its own.
+    assert!([Some(step), Some(step.renewed())].contains(&told), "{told:?}");
     assert_eq!(envelopes[0].source, "payments");
 }
 

@@ -1,5 +1,6 @@
 //! What the relay has on its way: published, not yet acknowledged.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
@@ -7,6 +8,8 @@ use async_nats::jetstream::publish::PublishAck;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
+
+use crate::ledger::Sent;
 
 /// Messages that may wait for their acknowledgement.
 const IN_FLIGHT: usize = 64;
@@ -61,11 +64,19 @@ pub(super) struct Flight {
     patience: Duration,
     /// The last number that was published.
     pub sent: i64,
+    /// What is traced of what is on its way, by number.
+    pub traced: BTreeMap<i64, Sent>,
 }
 
 impl Flight {
     pub fn after(number: i64) -> Self {
-        Flight { pending: FuturesOrdered::new(), window: IN_FLIGHT, patience: PATIENCE, sent: number }
+        Flight {
+            pending: FuturesOrdered::new(),
+            window: IN_FLIGHT,
+            patience: PATIENCE,
+            sent: number,
+            traced: BTreeMap::new(),
+        }
     }
 
     /// How many more may be sent now.
@@ -105,6 +116,7 @@ impl Flight {
     /// took of them it takes for a duplicate then.
     pub async fn failed(&mut self, number: i64) {
         while self.pending.next().await.is_some() {}
+        self.traced.clear();
         self.window = 1;
         self.patience = LONGEST_PATIENCE.min(self.patience * 2);
         self.sent = number;
@@ -113,6 +125,7 @@ impl Flight {
     /// The connection is gone, and with it every answer on its way: everything after `number` is said again on the next.
     pub fn cut(&mut self, number: i64) {
         self.pending = FuturesOrdered::new();
+        self.traced.clear();
         self.sent = number;
     }
 }

@@ -14,6 +14,7 @@ mod gaps;
 mod listen;
 mod neighbours;
 mod pulse;
+pub(crate) mod raised;
 pub mod refusal;
 mod relay;
 mod servers;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Bus;
 use super::flight::{Flight, NotPublished};
 use super::shape::Shape;
-use crate::ledger::{IncidentKind, Ledger, OutboxBatch, Service};
+use crate::ledger::{IncidentKind, Ledger, OutboxBatch, Sent, Service};
 use crate::steps::step_about;
 
 /// Bytes read from the outbox at a time.
@@ -166,6 +166,9 @@ impl<S: Service> Relay<S> {
                     shape.took(acknowledged.sequence);
                 }
                 flight.succeeded();
+                if let Some(sent) = flight.traced.remove(&number) {
+                    self.tell_sent(sent, number);
+                }
                 self.ledger.relayed(self.partition, number);
                 Ok(())
             }
@@ -205,14 +208,25 @@ impl<S: Service> Relay<S> {
         self.step("relay.claimed");
         for batch in batches {
             let number = batch.number;
+            let sent = Sent::of(self.ledger.tracer(), &batch.body, self.ledger.now());
             match self.publish(batch).await {
-                Ok(acknowledged) => flight.push(number, acknowledged),
+                Ok(acknowledged) => {
+                    flight.push(number, acknowledged);
+                    flight.traced.extend(sent.map(|sent| (number, sent)));
+                }
                 Err(error) => {
                     tracing::warn!(stream = self.stream.name, number, %error, "publish failed, trying again");
                     return;
                 }
             }
         }
+    }
+
+    /// The span of a batch that its stream has.
+    fn tell_sent(&self, sent: Sent, number: i64) {
+        let incarnation = self.ledger.identity().incarnation;
+        let id = BatchNumber { incarnation, partition: self.partition, number }.message_id();
+        sent.taken(self.ledger.tracer(), &self.stream.name, id, self.ledger.now());
     }
 
     async fn publish(&self, batch: OutboxBatch) -> Result<PublishAckFuture, PublishError> {

@@ -22,9 +22,10 @@ use super::limits::{GrpcLimits, duration};
 use super::message::Message;
 use super::methods::{Kind, Methods};
 use super::streams::StreamBody;
-use super::trace::TraceParent;
+use super::trace::CallSpan;
 use super::{Answer, Call, CallError, explain, panics};
 use crate::listen::Name;
+use crate::telemetry::Tracer;
 
 /// How often a client's library has tried a call before (gRFC A6).
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
@@ -39,6 +40,7 @@ pub(super) struct Rules {
     /// For a message, from its headers on.
     message_timeout: Duration,
     draining: CancellationToken,
+    tracer: Tracer,
 }
 
 impl Rules {
@@ -48,6 +50,7 @@ impl Rules {
         limits: &GrpcLimits,
         (gate, name): (Option<Arc<dyn Gate>>, Name),
         draining: CancellationToken,
+        tracer: Tracer,
     ) -> Rules {
         Rules {
             methods,
@@ -57,6 +60,7 @@ impl Rules {
             allowance: Allowance::new(limits),
             message_timeout: duration(limits.opening_timeout_ms),
             draining,
+            tracer,
         }
     }
 
@@ -76,7 +80,7 @@ impl Rules {
     }
 
     /// Reads the message of a call, and refuses the call before anything of it is decoded, or gives it its place.
-    async fn admit(&self, call: Call, kind: Kind) -> Result<(Call, Place), Answer> {
+    async fn admit(&self, call: Call, kind: Kind, span: &CallSpan) -> Result<(Call, Place), Answer> {
         let (mut head, body) = call.into_parts();
         let mut body = Some(body);
         if kind == Kind::Unary
@@ -95,7 +99,11 @@ impl Rules {
             body = Some(message.into_body());
         }
         let place = self.admission.admit(kind).map_err(|refusal| Status::from(refusal).into_http())?;
-        head.extensions.insert(TraceParent::of_call(&head.headers));
+        if kind != Kind::Standard {
+            let weight = self.methods.weight(head.uri.path());
+            let traceparent = span.enter(&self.tracer, weight, &head.headers);
+            head.extensions.insert(traceparent);
+        }
         Ok((Call::from_parts(head, body.unwrap_or_default()), place))
     }
 
@@ -156,7 +164,7 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let timing = self.rules.durations.begin(call.uri().path());
+        let (timing, span) = (self.rules.durations.begin(call.uri().path()), CallSpan::begin());
         let kind = self.rules.methods.kind(call.uri().path());
         let timed = match self.rules.begin(&mut call, kind) {
             Ok(timed) => timed,
@@ -173,13 +181,14 @@ where
         let mut routes = std::mem::replace(&mut self.routes, next);
         Box::pin(async move {
             let served = async {
-                let (call, place) = match rules.admit(call, kind).await {
+                let (call, place) = match rules.admit(call, kind, &span).await {
                     Ok(admitted) => admitted,
                     Err(refusal) => return Ok((refusal, None)),
                 };
                 Ok((routes.call(call).await?, place))
             };
             let (answer, place) = answer_in_time(served, timed, &uri).await.unwrap_or_else(|s| (s.into_http(), None));
+            span.end(&rules.tracer, uri.path(), &answer);
             let answer = rules.outlive(answer, uri.clone(), kind, (place, timing));
             Ok(explain::complete(answer, uri))
         })

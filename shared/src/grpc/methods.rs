@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use prost::Message;
+use prost_types::method_options::IdempotencyLevel;
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
+
+use crate::telemetry::Weight;
 
 /// What the layers must know of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(super) enum Kind {
 pub(super) struct Methods {
     paths: HashSet<String>,
     streams: HashSet<String>,
+    /// The paths that only look.
+    reads: HashSet<String>,
 }
 
 impl Methods {
@@ -43,6 +48,10 @@ impl Methods {
                 if method.server_streaming() {
                     self.streams.insert(path.clone());
                 }
+                let options = method.options.as_ref();
+                if options.is_some_and(|options| options.idempotency_level() == IdempotencyLevel::NoSideEffects) {
+                    self.reads.insert(path.clone());
+                }
                 self.paths.insert(path);
             }
         }
@@ -55,6 +64,11 @@ impl Methods {
             services.contains(&service)
         };
         self.paths.iter().filter(is_served).cloned()
+    }
+
+    /// How much a call weighs with the sampler of traces.
+    pub(super) fn weight(&self, path: &str) -> Weight {
+        if self.reads.contains(path) { Weight::Reads } else { Weight::Writes }
     }
 
     pub(super) fn kind(&self, path: &str) -> Kind {

@@ -27,6 +27,7 @@ use super::web;
 use crate::config::{Problems, Validate};
 use crate::listen::Name;
 use crate::listen::connections::{self, Drained};
+use crate::telemetry::Tracer;
 
 /// How often the calls in flight are told.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -45,6 +46,7 @@ pub struct GrpcServerBuilder {
     draining: CancellationToken,
     gate: Option<Arc<dyn Gate>>,
     name: Name,
+    tracer: Tracer,
 }
 
 /// Why a server could not be built.
@@ -94,6 +96,13 @@ impl GrpcServerBuilder {
         self
     }
 
+    /// Where the spans of its calls go.
+    #[must_use]
+    pub fn traced(mut self, tracer: Tracer) -> GrpcServerBuilder {
+        self.tracer = tracer;
+        self
+    }
+
     /// Cancelled when the server begins to drain: a handler with a long stream ends it then.
     #[must_use]
     pub fn draining(&self) -> CancellationToken {
@@ -132,6 +141,7 @@ impl GrpcServerBuilder {
                 &self.limits,
                 (self.gate, self.name),
                 self.draining.clone(),
+                self.tracer,
             )),
             name: self.name,
             routes: self.routes.routes().prepare(),
@@ -187,6 +197,7 @@ impl GrpcServer {
             draining: CancellationToken::new(),
             gate: None,
             name: Name { role: "", listener: "grpc" },
+            tracer: Tracer::off(),
         }
     }
 

@@ -1,13 +1,20 @@
-//! The trace a call belongs to, as W3C Trace Context writes it.
+//! The trace that a call belongs to, as W3C Trace Context writes it, and the call's own span in it.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use http::{Extensions, HeaderMap};
+use opentelemetry_semantic_conventions::attribute as attr;
+use spillway_proto::TraceContext;
+use spillway_proto::time::Timestamp;
+use tonic::{Code, Status};
 
-/// Bytes of a version 00 `traceparent`: version, trace id, parent id and flags, with dashes between.
-const LENGTH: usize = 55;
+use super::Answer;
+use crate::figures::CODES;
+use crate::telemetry::{Span, SpanKind, Tracer, Weight};
 
-/// A valid `traceparent` of version 00, in the request's extensions: the caller's, else a new one.
+/// A valid `traceparent` of version 00, in the request's extensions: of the span of the call itself, in its caller's
+/// trace or in a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceParent(String);
 
@@ -35,40 +42,16 @@ impl TraceParent {
         &self.0[36..52]
     }
 
-    /// A new trace, sampled.
-    #[must_use]
-    pub fn random() -> TraceParent {
-        // Zero is the one value that an id must not have.
-        let trace_id = rand::random::<u128>().max(1);
-        let parent_id = rand::random::<u64>().max(1);
-        TraceParent(format!("00-{trace_id:032x}-{parent_id:016x}-01"))
-    }
-
     /// Strictly as the specification wants it. A header of a later version is taken for what version 00 says of it.
     #[must_use]
     pub fn parse(header: &str) -> Option<TraceParent> {
-        let known = header.get(..LENGTH)?;
-        let mut fields = known.split('-');
-        let (version, trace_id, parent_id, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-        let widths = [(version, 2), (trace_id, 32), (parent_id, 16), (flags, 2)];
-        let are_hex = widths.iter().all(|(field, width)| field.len() == *width && is_lower_hex(field));
-        let are_ids = [trace_id, parent_id].iter().all(|id| id.bytes().any(|digit| digit != b'0'));
-        let is_whole = match version {
-            "00" => header.len() == LENGTH,
-            "ff" => false,
-            _ => header.len() == LENGTH || header[LENGTH..].starts_with('-'),
-        };
-        (are_hex && are_ids && is_whole).then(|| TraceParent(format!("00{}", &known[2..])))
+        TraceContext::parse(header).map(TraceParent::from)
     }
+}
 
-    /// The caller's trace where it sent exactly one valid header, else a new one.
-    pub(super) fn of_call(headers: &HeaderMap) -> TraceParent {
-        let mut sent = headers.get_all("traceparent").iter();
-        let only = match (sent.next(), sent.next()) {
-            (Some(header), None) => header.to_str().ok(),
-            (None | Some(_), _) => None,
-        };
-        only.and_then(TraceParent::parse).unwrap_or_else(TraceParent::random)
+impl From<TraceContext> for TraceParent {
+    fn from(context: TraceContext) -> Self {
+        TraceParent(context.to_string())
     }
 }
 
@@ -78,8 +61,68 @@ impl fmt::Display for TraceParent {
     }
 }
 
-fn is_lower_hex(field: &str) -> bool {
-    field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// The caller's place in its trace, where it sent exactly one valid header.
+fn sent_with(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut sent = headers.get_all("traceparent").iter();
+    match (sent.next(), sent.next()) {
+        (Some(header), None) => header.to_str().ok().and_then(TraceContext::parse),
+        (None | Some(_), _) => None,
+    }
+}
+
+/// The span of a call, from its headers until it is answered. One that is refused before it is let in has none.
+#[derive(Debug)]
+pub(super) struct CallSpan {
+    began: Timestamp,
+    place: OnceLock<(TraceContext, Option<TraceContext>)>,
+}
+
+impl CallSpan {
+    pub fn begin() -> Self {
+        CallSpan { began: Timestamp::now(), place: OnceLock::new() }
+    }
+
+    /// The call is let in: from now on it has a place in a trace.
+    pub fn enter(&self, tracer: &Tracer, weight: Weight, headers: &HeaderMap) -> TraceParent {
+        let parent = sent_with(headers);
+        let context = tracer.begin(parent, weight);
+        let (context, _parent) = *self.place.get_or_init(|| (context, parent));
+        TraceParent::from(context)
+    }
+
+    /// The call is answered, or its stream begins.
+    pub fn end(self, tracer: &Tracer, path: &str, answer: &Answer) {
+        let Some((context, parent)) = self.place.into_inner().filter(|(context, _)| context.is_sampled()) else {
+            return;
+        };
+        let code = Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code());
+        let method = path.trim_start_matches('/').to_owned();
+        let span = Span::new(context, method.clone(), self.began, Timestamp::now())
+            .kind(SpanKind::Server)
+            .with(attr::RPC_SYSTEM_NAME, "grpc")
+            .with(attr::RPC_METHOD, method)
+            .with(attr::RPC_RESPONSE_STATUS_CODE, name(code));
+        let span = match parent {
+            Some(parent) => span.under(parent),
+            None => span,
+        };
+        // What the client did wrong is no error of the server.
+        let is_ours = matches!(
+            code,
+            Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss
+        );
+        tracer.end(if is_ours { span.failed(name(code)) } else { span });
+    }
+}
+
+/// As the specification of gRPC writes it.
+fn name(code: Code) -> &'static str {
+    usize::try_from(i32::from(code)).ok().and_then(|number| CODES.get(number)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -89,46 +132,22 @@ mod tests {
     const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn what_the_specification_allows_is_kept() {
-        let good = TraceParent::parse(GOOD).expect("valid");
-        assert_eq!(good.as_str(), GOOD);
-        assert_eq!((good.trace_id(), good.span_id()), ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"));
-        let later = format!("01{}-what-comes-later", &GOOD[2..]);
-        assert_eq!(TraceParent::parse(&later).expect("valid").as_str(), GOOD);
-    }
-
-    #[test]
-    fn what_it_forbids_is_not() {
-        let wrong = [
-            String::new(),
-            GOOD.to_uppercase(),
-            format!("ff{}", &GOOD[2..]),
-            format!("{GOOD}-more"),
-            format!("01{}more", &GOOD[2..]),
-            GOOD.replace('4', "g"),
-            GOOD.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
-            GOOD.replace("00f067aa0ba902b7", &"0".repeat(16)),
-            GOOD.replace("-00f067aa", "00-f067aa"),
-            "ä".repeat(40),
-        ];
-        for header in wrong {
-            assert_eq!(TraceParent::parse(&header), None, "{header:?}");
-        }
-    }
-
-    #[test]
-    fn a_new_one_is_valid_and_new() {
-        let (first, second) = (TraceParent::random(), TraceParent::random());
-        assert_eq!(TraceParent::parse(first.as_str()), Some(first.clone()));
-        assert_ne!(first, second);
-    }
-
-    #[test]
     fn two_headers_are_as_good_as_none() {
         let mut headers = HeaderMap::new();
+        assert_eq!(sent_with(&headers), None);
         headers.append("traceparent", GOOD.parse().expect("a header"));
-        assert_eq!(TraceParent::of_call(&headers).as_str(), GOOD);
+        assert_eq!(sent_with(&headers), TraceContext::parse(GOOD));
         headers.append("traceparent", GOOD.parse().expect("a header"));
-        assert_ne!(TraceParent::of_call(&headers).as_str(), GOOD);
+        assert_eq!(sent_with(&headers), None);
+    }
+
+    #[test]
+    fn a_call_is_a_new_span_in_its_callers_trace() {
+        let mut headers = HeaderMap::new();
+        headers.append("traceparent", GOOD.parse().expect("a header"));
+        let inside = CallSpan::begin().enter(&Tracer::off(), Weight::Writes, &headers);
+        assert!(inside.as_str().starts_with(&GOOD[..36]) && inside.as_str() != GOOD, "{inside}");
+        let new = CallSpan::begin().enter(&Tracer::off(), Weight::Writes, &HeaderMap::new());
+        assert!(TraceParent::parse(new.as_str()).is_some() && !new.as_str().starts_with(&GOOD[..36]), "{new}");
     }
 }

@@ -69,12 +69,12 @@ impl<S: Service> Attempt<'_, S> {
             }
             for (event_index, event) in batch.events.iter().enumerate() {
                 match event {
-                    Read::Input { input, raw } => {
+                    Read::Input { input, raw, .. } => {
                         let at = Position { job, batch: batch_index, event: event_index };
                         found.inputs.push(Item { at, input, raw });
                     }
                     Read::Passed => {}
-                    Read::Dead { cause, error, raw } => {
+                    Read::Dead { cause, error, raw, .. } => {
                         let whole = self.service.keeps_batches_whole();
                         found.dead.push(DeadLetter::of(batch, *cause, error, raw, whole));
                     }
@@ -93,14 +93,14 @@ impl<S: Service> Attempt<'_, S> {
         let mut outcome = Redriven::Taken;
         for (event, read) in heard.events.iter().enumerate() {
             match read {
-                Read::Input { input, raw } => {
+                Read::Input { input, raw, .. } => {
                     found.inputs.push(Item { at: Position { job, batch: 0, event }, input, raw })
                 }
                 Read::Passed => {}
                 Read::Dead { cause, error, .. } if heard.events.len() == 1 => {
                     outcome = Redriven::StillDead(*cause, error.clone());
                 }
-                Read::Dead { cause, error, raw } => {
+                Read::Dead { cause, error, raw, .. } => {
                     let whole = self.service.keeps_batches_whole();
                     found.dead.push(DeadLetter::of(heard, *cause, error, raw, whole));
                 }

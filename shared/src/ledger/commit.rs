@@ -20,6 +20,7 @@ use super::service::{Cause, Read, Service};
 use super::spec::Identity;
 use super::tx::{Tx, Value};
 use crate::steps::step_about;
+use crate::telemetry::Tracer;
 
 /// Where an input stands in its group: job, batch of the job, event of the batch. Batch and event are 0 for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,7 @@ pub(super) struct Attempt<'a, S: Service> {
     pub relayed: Heads,
     /// What happened around the ledger, to be written down.
     pub noted: Noted,
+    pub tracer: &'a Tracer,
 }
 
 impl<S: Service> Attempt<'_, S> {
@@ -211,7 +213,8 @@ impl<S: Service> Attempt<'_, S> {
     }
 
     fn decide(&self, tx: &Tx<'_>, inputs: &[Item<'_, S::Input>]) -> Result<(Says, Answers<S>), Fault> {
-        let mut says = Says::new(self.identity.id.ledger, self.at).at_home_in(self.identity.id.partition);
+        let says = Says::new(self.identity.id.ledger, self.at).at_home_in(self.identity.id.partition);
+        let mut says = says.traced_by(self.tracer.clone());
         let mut answers = Vec::with_capacity(inputs.len());
         if inputs.is_empty() {
             return Ok((says, answers));
@@ -253,10 +256,10 @@ pub(super) fn set_aside<S: Service>(group: &mut [Job<S>], at: Position, cause: C
 
 fn bury<I>(event: Option<&mut Read<I>>, cause: Cause, error: String) {
     if let Some(event) = event
-        && let Read::Input { raw, .. } = event
+        && let Read::Input { raw, traced, .. } = event
     {
-        let raw = raw.clone();
-        *event = Read::Dead { cause, error, raw };
+        let (raw, traced) = (raw.clone(), traced.take());
+        *event = Read::Dead { cause, error, raw, traced };
     }
 }
 

@@ -19,12 +19,14 @@ use super::incident::Unwritten;
 use super::job::{ActFn, Command, HeardJob, Job, ToldMark};
 use super::outbox::{self, Numbering, OutboxBatch};
 use super::pause::Pause;
+use super::reader::Reader;
 use super::readers::Readers;
-use super::says::Says;
+use super::says::{Recorded, Says};
 use super::service::{Heard, Service};
 use super::spec::{Clock, Identity, Limits};
 use super::tx::Tx;
 use crate::logs::LineRate;
+use crate::telemetry::Tracer;
 
 /// An open ledger. Cheap to clone; the file is closed when the last clone is gone.
 pub struct Ledger<S: Service> {
@@ -51,6 +53,7 @@ pub(super) struct Shared {
     pub limits: Limits,
     pub lines: Arc<LineRate>,
     pub clock: Arc<dyn Clock>,
+    pub tracer: Tracer,
     /// The last number of each partition.
     pub heads: watch::Sender<BTreeMap<Partition, i64>>,
     pub inbox: watch::Sender<Arc<Inbox>>,
@@ -58,6 +61,7 @@ pub(super) struct Shared {
     /// There are batches without a number.
     pub unnumbered: Notify,
     pub changed: broadcast::Sender<Arc<Vec<[u8; 16]>>>,
+    pub recorded: broadcast::Sender<Arc<Vec<Recorded>>>,
     pub feeds: Vec<Arc<DueFeed>>,
     pub pauses: watch::Sender<Arc<BTreeMap<String, Pause>>>,
     pub settings: watch::Sender<Arc<BTreeMap<String, String>>>,
@@ -106,6 +110,12 @@ impl Shared {
         if !says.due.is_empty() {
             self.feeds.iter().for_each(|feed| feed.committed(&says.due, at));
         }
+        for span in std::mem::take(&mut says.spans) {
+            self.tracer.end(span);
+        }
+        if !says.recorded.is_empty() && self.recorded.receiver_count() > 0 {
+            drop(self.recorded.send(Arc::new(std::mem::take(&mut says.recorded))));
+        }
         if !says.changed.is_empty() && self.changed.receiver_count() > 0 {
             // Nobody listening is no mistake: it is a hint.
             drop(self.changed.send(Arc::new(std::mem::take(&mut says.changed))));
@@ -124,6 +134,16 @@ impl<S: Service> Ledger<S> {
 
     pub fn now(&self) -> Timestamp {
         super::spec::now(self.shared.clock.as_ref())
+    }
+
+    pub fn tracer(&self) -> &Tracer {
+        &self.shared.tracer
+    }
+
+    /// Who reads what comes now.
+    pub fn reader(&self) -> Reader<'_> {
+        let listener = self.shared.identity.id.ledger;
+        Reader { listener, now: self.now(), tracer: &self.shared.tracer, is_redriven: false }
     }
 
     /// Decides a command, or the result of due work; answers after the commit. Once handed in it is decided and
@@ -273,6 +293,11 @@ impl<S: Service> Ledger<S> {
     /// The keys that commits change, as a lossy hint.
     pub fn changed(&self) -> broadcast::Receiver<Arc<Vec<[u8; 16]>>> {
         self.shared.changed.subscribe()
+    }
+
+    /// What commits left to be told from the record, as a lossy hint.
+    pub fn recorded(&self) -> broadcast::Receiver<Arc<Vec<Recorded>>> {
+        self.shared.recorded.subscribe()
     }
 
     /// What operators hold up, by flow, as it changes.

@@ -13,6 +13,7 @@ use super::error::{NotTaken, ReadError, StoreError};
 use super::fingerprint;
 use super::handle::Ledger;
 use super::job::Job;
+use super::reader::Reader;
 use super::says::Says;
 use super::service::{Batch, Cause, Heard, Service};
 use super::tx::{Row, Tx, Value};
@@ -54,7 +55,8 @@ impl<S: Service> Ledger<S> {
         let mut redriving = Vec::with_capacity(kept.len());
         for letter in kept {
             let (id, whole) = (letter.id, letter.whole || self.service.keeps_batches_whole());
-            let heard = Heard::read_again(self.service.as_ref(), &letter.into_batch(whole));
+            let reader = Reader { is_redriven: true, ..self.reader() };
+            let heard = Heard::read_by(&reader, self.service.as_ref(), &letter.into_batch(whole));
             let (reply, answer) = oneshot::channel();
             let job = RedriveJob { id, heard, reason: reason.to_owned(), outcome: None, reply };
             self.jobs.send(Job::Redrive(job)).await.map_err(|_| NotTaken::Closed)?;
@@ -146,11 +148,16 @@ pub(super) fn settle<S: Service>(
 ) -> Result<(), StoreError> {
     let (id, at_us) = (redrive.id, time::to_micros(at));
     let rows = tx.read(
-        "select shop, cause, fingerprint, source, event_type, count from dead_letter where id = $1",
+        "select shop, cause, fingerprint, source, event_type, count, traceparent from dead_letter where id = $1",
         &[id.as_bytes().into()],
-        |row| Ok((row.text(0)?, row.text(1)?, row.text(2)?, row.text(3)?, row.text(4)?, row.int(5)?)),
+        |row| {
+            let words = (row.text(0)?, row.text(1)?, row.text(2)?, row.text(3)?, row.text(4)?);
+            Ok((words, row.int(5)?, row.text(6)?))
+        },
     )?;
-    let Some((shop, cause, fingerprint, source, event_type, count)) = rows.into_iter().next() else { return Ok(()) };
+    let Some(((shop, cause, fingerprint, source, event_type), count, traceparent)) = rows.into_iter().next() else {
+        return Ok(());
+    };
     let told = match outcome {
         Redriven::Gone => return Ok(()),
         Redriven::Taken => {
@@ -181,7 +188,8 @@ pub(super) fn settle<S: Service>(
         shop,
         subject: Subject::DeadLetter(id),
         occurrence: format!("{count}/{at_us}"),
-        traceparent: String::new(),
+        // Of the event that it is: its trace shows what became of it.
+        traceparent,
         event: v1::DeadLetterRedriven { fingerprint, cause, reason: redrive.reason.clone(), outcome: told }.into(),
     });
     Ok(())

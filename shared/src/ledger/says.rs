@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use spillway_proto::batch::{self, BatchWriter, MAX_BATCH_BYTES};
-use spillway_proto::time::Timestamp;
-use spillway_proto::{Ledger, NewEvent, Partition};
+use spillway_proto::time::{self, Timestamp};
+use spillway_proto::trace::{self, Part, part_span};
+use spillway_proto::{Ledger, NewEvent, Partition, TraceContext};
 
 use super::act::InForce;
 use crate::logs::Fact;
+use crate::telemetry::{Span, Tracer};
 
 /// Work that waits for the world: a call to a provider, a mail, a deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,15 @@ pub struct Says {
     pub(crate) in_force: Option<InForce>,
     /// What is to be logged of the events, once they are committed.
     pub(crate) facts: Vec<Fact>,
+    /// Told once it is committed.
+    pub(crate) spans: Vec<Span>,
+    /// What is to be looked into once it is committed: keys, and the versions before and after.
+    pub(crate) recorded: Vec<Recorded>,
+    tracer: Tracer,
 }
+
+/// A key whose trace is told from its record, and from which version on to which.
+pub type Recorded = ([u8; 16], i64, i64);
 
 impl Says {
     /// For a commit of this ledger at this time. Also what tests of decisions hand in.
@@ -62,12 +72,20 @@ impl Says {
             changed: Vec::new(),
             in_force: None,
             facts: Vec::new(),
+            spans: Vec::new(),
+            recorded: Vec::new(),
+            tracer: Tracer::off(),
         }
     }
 
     /// For a ledger that speaks in this one partition: what belongs to no order is said there.
     pub(crate) fn at_home_in(self, home: Partition) -> Self {
         Says { home, ..self }
+    }
+
+    /// With what raises the traces of failures.
+    pub(crate) fn traced_by(self, tracer: Tracer) -> Self {
+        Says { tracer, ..self }
     }
 
     /// Says an event. What belongs to no order is said in partition 0, or in the one partition of the ledger.
@@ -94,7 +112,10 @@ impl Says {
         let at = batches.len() - 1;
         let batch = batches.last_mut().expect("there is one with room");
         let from = batch.len();
-        batch.push(event, self.ledger, self.at);
+        match raised(event, &self.tracer) {
+            Some(raised) => batch.push(&raised, self.ledger, self.at),
+            None => batch.push(event, self.ledger, self.at),
+        }
         self.facts.push(Fact::new(event.event.kind(), &event.subject, partition, at, from, batch.len()));
         (batch, from)
     }
@@ -114,10 +135,39 @@ impl Says {
         self.changed.push(key);
     }
 
+    /// A span of what was decided, told once it is committed.
+    pub fn span(&mut self, span: Span) {
+        self.spans.push(span);
+    }
+
+    /// A wait that was decided on, until this time, where the trace is sampled.
+    pub fn waits(&mut self, name: &'static str, traceparent: &str, attempt: i64, until: Timestamp) {
+        if trace::is_sampled(traceparent)
+            && let Some(context) = TraceContext::parse(traceparent)
+        {
+            let part = Part::Retry(time::to_micros(until));
+            let span = Span::new(context.at(part_span(context.span_id, part)), name, self.at, until).under(context);
+            self.spans.push(span.with("spillway.attempt", attempt));
+        }
+    }
+
+    /// The trace of this key is told from its record: what is new between these versions.
+    pub fn recorded(&mut self, key: [u8; 16], before: i64, after: i64) {
+        self.recorded.push((key, before, after));
+    }
+
     /// How many events were said so far.
     pub fn events(&self) -> i64 {
         self.batches.values().flatten().map(BatchWriter::events).sum()
     }
+}
+
+/// The event as it is said where something did not go well and that is worth a trace.
+fn raised(event: &NewEvent, tracer: &Tracer) -> Option<NewEvent> {
+    let is_worth = event.event.kind().is_failure() && tracer.is_on() && !trace::is_sampled(&event.traceparent);
+    let context = TraceContext::parse(&event.traceparent).filter(|_| is_worth)?;
+    let is_raised = tracer.raise(event.subject.order());
+    is_raised.then(|| NewEvent { traceparent: context.sampled(true).to_string(), ..event.clone() })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, Ledger};
 
 use super::error::StoreError;
+use super::reader::{Reader, Traced};
 use super::says::Says;
 use super::tx::Tx;
 use crate::evidence::Evidence;
@@ -51,8 +52,8 @@ pub trait Service: Send + Sync + 'static {
     }
 
     /// Reads a batch into inputs. Only who keeps batches whole (audit) has another way than one by one.
-    fn read(&self, batch: &Batch) -> Result<Vec<Read<Self::Input>>, batch::BadBatch> {
-        Ok(batch::read(batch.body.clone())?.into_iter().map(|event| read_event(self, event)).collect())
+    fn read(&self, reader: &Reader<'_>, batch: &Batch) -> Result<Vec<Read<Self::Input>>, batch::BadBatch> {
+        Ok(batch::read(batch.body.clone())?.into_iter().map(|event| reader.event(self, event)).collect())
     }
 
     /// Whether [`Service::read`] makes one input of a whole batch.
@@ -105,12 +106,12 @@ pub trait Origin: Send + Sync {
 
 /// What became of one event of a batch.
 pub enum Read<I> {
-    /// To be decided; with the event as it was said.
-    Input { input: I, raw: Bytes },
+    /// To be decided; with the event as it was said, and its step where that is traced.
+    Input { input: I, raw: Bytes, traced: Option<Box<Traced>> },
     /// Of no concern here.
     Passed,
     /// A dead letter.
-    Dead { cause: Cause, error: String, raw: Bytes },
+    Dead { cause: Cause, error: String, raw: Bytes, traced: Option<Box<Traced>> },
 }
 
 /// An event whose payload does not say what its kind should.
@@ -167,23 +168,6 @@ pub const CAUSES: &[&str] = &{
     names
 };
 
-fn read_event<S: Service + ?Sized>(service: &S, event: Result<Envelope, spillway_proto::BadEvent>) -> Read<S::Input> {
-    let event = match event {
-        Ok(event) => event,
-        Err(bad) => return Read::Dead { cause: Cause::Undecodable, error: bad.problem, raw: bad.raw },
-    };
-    let Some(kind) = event.kind() else {
-        let error = format!("unknown event type {}", event.type_name);
-        return Read::Dead { cause: Cause::Newer, error, raw: event.raw };
-    };
-    match service.hear(kind, &event) {
-        Ok(Some(input)) => Read::Input { input, raw: event.raw },
-        Ok(None) => Read::Passed,
-        Err(Unreadable::Undecodable(error)) => Read::Dead { cause: Cause::Undecodable, error, raw: event.raw },
-        Err(Unreadable::Newer(error)) => Read::Dead { cause: Cause::Newer, error, raw: event.raw },
-    }
-}
-
 /// A batch that was read and waits to be decided.
 pub struct Heard<I> {
     pub source: Ledger,
@@ -199,23 +183,23 @@ pub struct Heard<I> {
 
 impl<I> Heard<I> {
     /// Reads a batch; this is done outside the writer.
-    pub fn read<S: Service<Input = I>>(service: &S, batch: &Batch) -> Self {
+    pub fn read<S: Service<Input = I>>(ledger: &super::Ledger<S>, batch: &Batch) -> Self {
         if batch.number.is_none() {
             let error = "the headers hold no valid batch number".to_owned();
             return Heard { unreadable: Some((Cause::Unnumbered, error, batch.body.clone())), ..Heard::empty(batch) };
         }
-        Heard::read_again(service, batch)
+        Heard::read_by(&ledger.reader(), ledger.service().as_ref(), batch)
     }
 
     /// Reads a batch that may have no number: somebody hands it in all the same.
-    pub(super) fn read_again<S: Service<Input = I>>(service: &S, batch: &Batch) -> Self {
+    pub(super) fn read_by<S: Service<Input = I>>(reader: &Reader<'_>, service: &S, batch: &Batch) -> Self {
         let mut heard = Heard::empty(batch);
         // Every batch holds an event. Without its body it would count as heard, and what it said be lost.
         if batch.body.is_empty() {
             heard.unreadable = Some((Cause::Undecodable, "it is empty".to_owned(), batch.body.clone()));
             return heard;
         }
-        match service.read(batch) {
+        match service.read(reader, batch) {
             Ok(events) => heard.events = events,
             Err(bad) => heard.unreadable = Some((Cause::Undecodable, bad.0, batch.body.clone())),
         }
@@ -223,8 +207,8 @@ impl<I> Heard<I> {
     }
 
     /// Reads what came.
-    pub(super) fn of<S: Service<Input = I>>(service: &S, came: &Came) -> Self {
-        Heard { origin: came.origin.clone(), ..Heard::read(service, &came.batch) }
+    pub(super) fn of<S: Service<Input = I>>(ledger: &super::Ledger<S>, came: &Came) -> Self {
+        Heard { origin: came.origin.clone(), ..Heard::read(ledger, &came.batch) }
     }
 
     /// The same batch, without what was in it.

@@ -11,6 +11,7 @@ use spillway_proto::{Incarnation, LedgerId, Partition};
 use super::outbox::Numbering;
 use super::schema::Migration;
 use crate::logs::LineRate;
+use crate::telemetry::Tracer;
 
 /// Where time comes from: passed in, so that tests can hand in another.
 pub trait Clock: Send + Sync + 'static {
@@ -44,6 +45,7 @@ pub struct LedgerSpec {
     pub lines: Arc<LineRate>,
     /// What this build knows: another one may know kinds that were newer to the one before.
     pub build: String,
+    pub tracer: Tracer,
 }
 
 /// Lines a second that a role logs about events, where nobody said otherwise.
@@ -90,6 +92,7 @@ impl LedgerSpec {
             limits: Limits::default(),
             lines: Arc::new(LineRate::new(id.ledger.name(), LINES_PER_SECOND)),
             build: this_build(),
+            tracer: Tracer::off(),
         }
     }
 

@@ -30,7 +30,7 @@ impl<S: Service> Ledger<S> {
     }
 
     async fn take_together(&self, came: impl Iterator<Item = &Came>) -> Result<(), NotTaken> {
-        let heard: Vec<_> = came.map(|came| Heard::of(self.service.as_ref(), came)).collect();
+        let heard: Vec<_> = came.map(|came| Heard::of(self, came)).collect();
         if heard.is_empty() { Ok(()) } else { self.hear(heard).await }
     }
 
@@ -55,7 +55,7 @@ impl<S: Service> Ledger<S> {
             };
             return self.hear_alone(heard, done).await;
         }
-        let heard = Heard::of(self.service.as_ref(), came);
+        let heard = Heard::of(self, came);
         let is_suspect = marker.event >= 0 || marker.found > 0;
         if !is_suspect || heard.unreadable.is_some() {
             return self.hear_alone(heard, done).await;
@@ -96,9 +96,9 @@ impl<S: Service> Ledger<S> {
 /// The dead letter of an event that ends the process.
 fn killer<I>(event: Read<I>, found: i64) -> Read<I> {
     match event {
-        Read::Input { raw, .. } => {
+        Read::Input { raw, traced, .. } => {
             let error = format!("the process ended {found} times with this event in hand");
-            Read::Dead { cause: Cause::Crash, error, raw }
+            Read::Dead { cause: Cause::Crash, error, raw, traced }
         }
         harmless @ (Read::Passed | Read::Dead { .. }) => harmless,
     }

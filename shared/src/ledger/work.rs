@@ -5,6 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use spillway_proto::time::Timestamp;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +36,56 @@ pub trait Gate: Send + Sync {
     fn resumed(&self) {}
 }
 
+/// Why due work had to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Other work went first.
+    Queue,
+    /// Its gate was closed.
+    Gate,
+    /// An operator had paused it.
+    Pause,
+}
+
+impl Held {
+    pub fn name(self) -> &'static str {
+        match self {
+            Held::Queue => "queue",
+            Held::Gate => "breaker",
+            Held::Pause => "pause",
+        }
+    }
+}
+
+/// How a row came to be worked off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// When it was due.
+    pub due: Timestamp,
+    /// When it was taken.
+    pub taken: Timestamp,
+    pub held: Held,
+}
+
+/// When work of a kind was last held up.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastHeld {
+    paused_until: Option<Timestamp>,
+    closed_until: Option<Timestamp>,
+}
+
+impl LastHeld {
+    fn wait(&self, due: Timestamp, taken: Timestamp) -> Wait {
+        let was = |until: Option<Timestamp>| until.is_some_and(|until| until > due);
+        let held = match (was(self.paused_until), was(self.closed_until)) {
+            (true, _) => Held::Pause,
+            (false, true) => Held::Gate,
+            (false, false) => Held::Queue,
+        };
+        Wait { due, taken, held }
+    }
+}
+
 /// A gate that stands open.
 #[derive(Clone, Copy, Debug)]
 pub struct NoGate;
@@ -55,10 +107,10 @@ impl<S: Service> Ledger<S> {
         stop: CancellationToken,
         work: W,
     ) where
-        W: Fn(Due) -> F + Clone + Send + Sync + 'static,
+        W: Fn(Due, Wait) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = S::Input> + Send + 'static,
     {
-        self.work_off_through((kind, flow), workers, stop, NoGate, move |due, ()| work(due)).await;
+        self.work_off_through((kind, flow), workers, stop, NoGate, move |due, wait, ()| work(due, wait)).await;
     }
 
     /// Works off the due rows of a kind like [`Ledger::work_off`], each of them through a gate, what has been due for
@@ -72,7 +124,7 @@ impl<S: Service> Ledger<S> {
         work: W,
     ) where
         G: Gate,
-        W: Fn(Due, G::Pass) -> F + Clone + Send + Sync + 'static,
+        W: Fn(Due, Wait, G::Pass) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = S::Input> + Send + 'static,
     {
         let Some(feed) = self.due(kind) else {
@@ -82,13 +134,15 @@ impl<S: Service> Ledger<S> {
         let permits = Arc::new(Semaphore::new(workers.max(1)));
         let in_hand = TaskTracker::new();
         let mut pauses = self.pauses();
+        let mut held = LastHeld::default();
         let take = async {
             while let Ok(permit) = permits.clone().acquire_owned().await {
-                let (pass, due, ticket) = take(&feed, flow, &gate, &mut pauses).await;
+                let (pass, due, ticket) = self.take_due(&feed, flow, &gate, &mut pauses, &mut held).await;
+                let wait = held.wait(due.at, self.now());
                 let (ledger, feed, work) = (self.clone(), feed.clone(), work.clone());
                 in_hand.spawn(as_here(async move {
                     let key = due.key.clone();
-                    let input = work(due, pass).await;
+                    let input = work(due, wait, pass).await;
                     drop(permit);
                     match ledger.command(input).await {
                         Ok(answer) => ledger.service.worked(answer),
@@ -139,40 +193,51 @@ impl<S: Service> Ledger<S> {
             }
         }
     }
-}
 
-/// The next row that is due while the flow is not paused, and the leave to work on it.
-async fn take<G: Gate>(
-    feed: &DueFeed,
-    flow: &str,
-    gate: &G,
-    pauses: &mut watch::Receiver<Arc<BTreeMap<String, Pause>>>,
-) -> (G::Pass, Due, u64) {
-    loop {
-        if pauses.borrow_and_update().contains_key(flow) {
-            let is_open = |pauses: &Arc<BTreeMap<String, Pause>>| !pauses.contains_key(flow);
-            if pauses.wait_for(is_open).await.is_err() {
-                // The ledger is gone, and with it everything that is due.
-                std::future::pending::<()>().await;
+    /// The next row that is due while the flow is not paused, and the leave to work on it.
+    async fn take_due<G: Gate>(
+        &self,
+        feed: &DueFeed,
+        flow: &str,
+        gate: &G,
+        pauses: &mut watch::Receiver<Arc<BTreeMap<String, Pause>>>,
+        held: &mut LastHeld,
+    ) -> (G::Pass, Due, u64) {
+        loop {
+            if pauses.borrow_and_update().contains_key(flow) {
+                let is_open = |pauses: &Arc<BTreeMap<String, Pause>>| !pauses.contains_key(flow);
+                if pauses.wait_for(is_open).await.is_err() {
+                    // The ledger is gone, and with it everything that is due.
+                    std::future::pending::<()>().await;
+                }
+                held.paused_until = Some(self.now());
+                gate.resumed();
             }
-            gate.resumed();
-        }
-        let let_through = async {
-            feed.until_ready(|| gate.nothing_due()).await;
-            gate.pass().await
-        };
-        let pass = tokio::select! {
-            biased;
-            // A pause comes before what is due.
-            changed = pauses.changed() => {
-                drop(changed);
-                continue;
+            let let_through = async {
+                feed.until_ready(|| gate.nothing_due()).await;
+                let mut pass = std::pin::pin!(gate.pass());
+                match pass.as_mut().now_or_never() {
+                    Some(pass) => pass,
+                    None => {
+                        let pass = pass.await;
+                        held.closed_until = Some(self.now());
+                        pass
+                    }
+                }
+            };
+            let pass = tokio::select! {
+                biased;
+                // A pause comes before what is due.
+                changed = pauses.changed() => {
+                    drop(changed);
+                    continue;
+                }
+                pass = let_through => pass,
+            };
+            // What was ready may have ended while the gate was closed.
+            if let Some((due, ticket)) = feed.try_take() {
+                return (pass, due, ticket);
             }
-            pass = let_through => pass,
-        };
-        // What was ready may have ended while the gate was closed.
-        if let Some((due, ticket)) = feed.try_take() {
-            return (pass, due, ticket);
         }
     }
 }

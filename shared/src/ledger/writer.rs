@@ -17,9 +17,11 @@ use super::job::Job;
 use super::redrive::Redriven;
 use super::says::Says;
 use super::service::{Cause, Service};
+use super::spans;
 use super::spec;
 use super::tx::Tx;
 use crate::logs;
+use crate::telemetry::Tracer;
 
 /// A commit of so many inputs is large: there is load, and the next may gather for a moment.
 const LARGE_COMMIT: usize = 16;
@@ -175,6 +177,7 @@ impl<S: Service> Writer<S> {
             at: self.last,
             relayed,
             noted: self.shared.incidents.so_far(),
+            tracer: &self.shared.tracer,
         };
         let committed = attempt.run(&mut self.connection, group)?;
         self.shared.incidents.written(&attempt.noted);
@@ -191,6 +194,7 @@ impl<S: Service> Writer<S> {
             let absorbed = metrics::counter!("spillway_duplicates_absorbed_total", "role" => role);
             absorbed.increment(committed.additions.repeated);
         }
+        spans::tell(&self.shared, self.service.as_ref(), &group, &committed.answers, self.last);
         let inbox_moved = !committed.additions.is_empty();
         self.memory.any_unread = committed.any_unread;
         self.memory.is_clean = committed.is_clean;
@@ -251,6 +255,7 @@ impl<S: Service> Writer<S> {
                 at: self.last,
                 relayed: heads,
                 noted: Default::default(),
+                tracer: &Tracer::off(),
             };
             let found = attempt.collect(group, &HashSet::new());
             bisect(&attempt, &mut self.connection, &found.inputs, &mut culprits)?;

@@ -149,7 +149,7 @@ pub async fn attached(
 }
 
 pub async fn hear(ledger: &Ledger<Tally>, batches: &[Batch]) {
-    let heard = batches.iter().map(|batch| Heard::read(ledger.service().as_ref(), batch)).collect();
+    let heard = batches.iter().map(|batch| Heard::read(ledger, batch)).collect();
     ledger.hear(heard).await.expect("taken");
 }
 

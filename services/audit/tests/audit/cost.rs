@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use spillway_audit::Audit;
 use spillway_proto::Ledger as Source;
 use spillway_proto::batch::split;
-use spillway_shared::ledger::{Batch, Service};
+use spillway_proto::time::Timestamp;
+use spillway_shared::ledger::{Batch, Reader, Service};
+use spillway_shared::telemetry::Tracer;
 
 use crate::kit::{self, PARTITION};
 
@@ -17,11 +19,12 @@ use crate::kit::{self, PARTITION};
 fn cost_of_reading_a_batch_of_2000_events() {
     let texts: Vec<String> = (0..2000).map(|n| format!("a reason of some length, number {n}")).collect();
     let batch = Batch { body: kit::body(Source::Orders, &texts), ..kit::batch(Source::Orders, 1) };
-    let audit = Audit { partition: PARTITION };
+    let (audit, tracer) = (Audit { partition: PARTITION }, Tracer::off());
+    let reader = Reader { listener: Source::Audit, now: Timestamp::UNIX_EPOCH, tracer: &tracer, is_redriven: false };
     let rounds = 200;
     let began = Instant::now();
     for _ in 0..rounds {
-        black_box(audit.read(black_box(&batch)).expect("a batch"));
+        black_box(audit.read(&reader, black_box(&batch)).expect("a batch"));
     }
     let nanos = began.elapsed().as_nanos() / (rounds * 2000);
     let events = split(batch.body.clone()).expect("a batch");

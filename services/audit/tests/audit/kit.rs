@@ -81,7 +81,7 @@ impl Place {
 }
 
 pub async fn hear(ledger: &Ledger<Audit>, batches: &[Batch]) {
-    let heard = batches.iter().map(|batch| Heard::read(ledger.service().as_ref(), batch)).collect();
+    let heard = batches.iter().map(|batch| Heard::read(ledger, batch)).collect();
     ledger.hear(heard).await.expect("taken");
 }
 

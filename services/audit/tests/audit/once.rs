@@ -10,7 +10,7 @@ use spillway_proto::time::Timestamp;
 use spillway_proto::{Ledger as Source, Partition};
 use spillway_shared::ledger::{Batch, Heard, Ledger, Read, Service};
 
-use crate::kit::{self, PARTITION, Place};
+use crate::kit::{self, Place};
 
 fn key(batch: &Batch) -> (String, i64) {
     (batch.source.to_string(), batch.number.expect("numbered").number)
@@ -52,7 +52,7 @@ async fn a_batch_that_comes_past_the_inbox_still_has_one_entry() {
     let ledger = place.open();
     let batch = kit::batch(Source::Orders, 3);
     for _ in 0..3 {
-        for read in ledger.service().read(&batch).expect("a batch") {
+        for read in ledger.service().read(&ledger.reader(), &batch).expect("a batch") {
             let Read::Input { input, .. } = read else { panic!("a batch is one input") };
             ledger.command(input).await.expect("taken");
         }
@@ -113,8 +113,7 @@ async fn many_batches_of_one_commit_are_chained_in_the_order_they_came() {
     let body = Bytes::from(writer.into_bytes());
     let same: Vec<Batch> =
         (1..=200).map(|number| Batch { body: body.clone(), ..kit::batch(Source::Payments, number) }).collect();
-    let audit = Audit { partition: PARTITION };
-    ledger.hear(same.iter().map(|batch| Heard::read(&audit, batch)).collect()).await.expect("taken");
+    ledger.hear(same.iter().map(|batch| Heard::read(&ledger, batch)).collect()).await.expect("taken");
     let expected: Vec<_> = (1..=200).map(|number| ("payments".to_owned(), number)).collect();
     assert_eq!(keys(&ledger).await, expected);
     assert_eq!(kit::verify_all(&ledger).await.broken, None);

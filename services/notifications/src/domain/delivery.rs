@@ -94,6 +94,22 @@ impl Trouble {
             | Trouble::Folder(_) => false,
         }
     }
+
+    /// What kind of trouble, as a span has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trouble::Refused(_) => "refused",
+            Trouble::BadAddress => "bad_address",
+            Trouble::Unreadable => "unreadable",
+            Trouble::Deferred(_) => "deferred",
+            Trouble::Unreachable => "unreachable",
+            Trouble::TimedOut => "timed_out",
+            Trouble::Insecure => "insecure",
+            Trouble::Garbled => "garbled",
+            Trouble::Unusable => "unusable",
+            Trouble::Folder(_) => "folder",
+        }
+    }
 }
 
 impl fmt::Display for Trouble {

@@ -48,6 +48,14 @@ impl Mailer {
         self.from.email.domain()
     }
 
+    /// How mails are handed over: `smtp`, or `file` where they go into a folder.
+    pub fn protocol(&self) -> &'static str {
+        match &self.to {
+            Destination::Folder(_) => "file",
+            Destination::Smtp(_) => "smtp",
+        }
+    }
+
     /// Hands a letter over. Once it has answered Ok, the mail is the server's to deliver, or in the folder.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ pub fn batch(number: i64, events: &[NewEvent]) -> Batch {
 }
 
 pub async fn hear(ledger: &Ledger<Notifications>, batches: &[Batch]) {
-    let heard = batches.iter().map(|batch| Heard::read(ledger.service().as_ref(), batch)).collect();
+    let heard = batches.iter().map(|batch| Heard::read(ledger, batch)).collect();
     ledger.hear(heard).await.expect("taken");
 }
 

@@ -7,7 +7,8 @@ use async_nats::{HeaderMap, jetstream};
 use futures::StreamExt;
 use spillway_natsd::testing::TestServer;
 use spillway_proto::batch::{self, header};
-use spillway_proto::{EventKind, Ledger as Source, LedgerId, ledgers};
+use spillway_proto::trace::step_span;
+use spillway_proto::{EventKind, Ledger as Source, LedgerId, TraceContext, ledgers};
 use spillway_shared::bus::{Bus, BusConfig};
 use spillway_shared::ledger::SystemClock;
 use spillway_shared::lifecycle::Life;
@@ -53,7 +54,11 @@ async fn an_event_in_the_stream_becomes_a_mail_and_an_event() {
     let event = events[0].as_ref().expect("an event");
     assert_eq!(event.kind(), Some(EventKind::NotificationSent));
     assert_eq!(event.subject.order(), Some(kit::order(1)));
-    assert_eq!(event.traceparent, "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa01-bbbbbbbbbbbbbbbb-01");
+    let cause = TraceContext::parse("00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa01-bbbbbbbbbbbbbbbb-01").expect("a trace");
+    let step = cause.at(step_span(Source::Notifications, kit::confirmed(1, "ada@example.com").id()));
+    // The cause is of another day: what it leads to begins a trace of its own.
+    let told = TraceContext::parse(&event.traceparent);
+    assert!([Some(step), Some(step.renewed())].contains(&told), "{told:?}");
     assert_eq!(std::fs::read_dir(folder.path().join("mail")).expect("made").count(), 1);
     life.shut_down();
     let (drained, ended) = life.finish().await;

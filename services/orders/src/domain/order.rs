@@ -56,6 +56,8 @@ impl Facts {
     pub const DECLINED: Facts = Facts(16);
     /// Of a decline: the provider wants the customer to act.
     pub const ACTION_REQUIRED: Facts = Facts(32);
+    /// Of no consequence for the order: its trace is exported, earlier steps included.
+    pub const TRACED: Facts = Facts(64);
 
     pub fn has(self, facts: Facts) -> bool {
         self.0 & facts.0 == facts.0

@@ -8,7 +8,8 @@ mod schema;
 pub use book::Book;
 #[cfg(test)]
 pub(crate) use reads::{PENDING_QUERIES, page_query};
-pub use reads::{PageFilter, Shown, Story, oldest_waiting, page, pending, story};
+pub use reads::{PageFilter, Shown, Story, history, oldest_waiting, page, pending, story};
+pub use rows::trace;
 pub use schema::MIGRATIONS;
 
 use spillway_proto::OrderId;

@@ -7,6 +7,9 @@ use spillway_shared::ledger::{StoreError, Tx, Value};
 use super::rows::{self, read_order, select_order};
 use crate::domain::{Order, State};
 
+/// Events of an order that are read at once, at most.
+const MAX_HISTORY: i64 = 1000;
+
 /// An order that may be shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown {
@@ -49,6 +52,15 @@ pub fn story(
         )?
     };
     Ok(Some(Story { shown, events }))
+}
+
+/// The events of an order up to a version, oldest first, whatever is known of it.
+pub fn history(tx: &Tx<'_>, order_id: OrderId, up_to: i64) -> Result<Vec<(i64, Bytes)>, StoreError> {
+    tx.read(
+        "select version, event from history where order_id = $1 and version <= $2 order by version limit $3",
+        &[order_id.as_bytes().into(), up_to.into(), MAX_HISTORY.into()],
+        |row| Ok((row.int(0)?, row.blob(1)?.into())),
+    )
 }
 
 fn is_shown(order: &Order) -> bool {

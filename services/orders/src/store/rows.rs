@@ -211,3 +211,18 @@ pub(super) fn insert_history(tx: &Tx<'_>, history: &[Record]) -> Result<(), Stor
     )?;
     Ok(())
 }
+
+/// From now on the trace of this order is exported. Answers its version; `None` where it was so before, or the order was
+/// never heard of.
+pub fn trace(tx: &Tx<'_>, order_id: OrderId) -> Result<Option<i64>, StoreError> {
+    let known =
+        tx.read("select facts, version from orders where order_id = $1", &[order_id.as_bytes().into()], |row| {
+            Ok((Facts(row.int(0)?), row.int(1)?))
+        })?;
+    let Some((facts, version)) = known.into_iter().next().filter(|(facts, _)| !facts.has(Facts::TRACED)) else {
+        return Ok(None);
+    };
+    let facts = facts | Facts::TRACED;
+    tx.write("update orders set facts = $1 where order_id = $2", &[facts.0.into(), order_id.as_bytes().into()])?;
+    Ok(Some(version))
+}

@@ -196,7 +196,7 @@ impl Bench {
 
     /// All batches in one commit, or close to it.
     pub async fn hear_batches(&self, batches: &[Batch]) {
-        let heard = batches.iter().map(|batch| HeardBatch::read(&orders(), batch)).collect();
+        let heard = batches.iter().map(|batch| HeardBatch::read(&self.ledger, batch)).collect();
         self.ledger.hear(heard).await.expect("heard");
     }
 

@@ -1,5 +1,6 @@
 //! A provider over HTTP/1.1 and JSON: connections are kept and reused, bodies are bounded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use spillway_shared::steps;
 use super::certificate::Noting;
 use super::token::Token;
 use super::wire::{self, Answer};
-use super::{Charge, Provider, Refund};
+use super::{Charge, Provider, ProviderCall, Refund};
 use crate::config::ProviderConfig;
 use crate::domain::{Outcome, Sight};
 
@@ -29,14 +30,25 @@ const BODY_MAX: usize = 64 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A provider that speaks the sandbox's protocol.
 pub struct HttpProvider {
     client: Transport,
-    charges: Uri,
-    refunds: Uri,
+    charges: At,
+    refunds: At,
+    /// Of its address.
+    host: Arc<str>,
+    port: u16,
     token: Token,
+}
+
+/// Where something is asked for.
+struct At {
+    uri: Uri,
+    /// Its path, below the provider's address.
+    path: &'static str,
 }
 
 /// The provider cannot be spoken to as configured.
@@ -74,50 +86,66 @@ impl HttpProvider {
             .map_err(|problem| ProviderError::Token(problem.message))?;
         let token = Token::new(secret.as_ref(), config.token_file.clone())
             .ok_or_else(|| ProviderError::Token("holds what no header can".to_owned()))?;
-        let path = |name| below(&base, name).ok_or_else(|| ProviderError::Url(config.url.clone()));
+        let path = |path| {
+            let uri = below(&base, path).ok_or_else(|| ProviderError::Url(config.url.clone()))?;
+            Ok::<At, ProviderError>(At { uri, path })
+        };
+        let port = base.port_u16().unwrap_or(if base.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 });
+        let host = Arc::from(base.host().unwrap_or_default());
         let client = Transport::new(&base, config, connections)?;
-        Ok(HttpProvider { client, charges: path("/v1/charges")?, refunds: path("/v1/refunds")?, token })
+        Ok(HttpProvider { client, charges: path("/v1/charges")?, refunds: path("/v1/refunds")?, host, port, token })
     }
 
-    async fn send(&self, to: &Uri, key: &str, reference: &str, body: Bytes) -> Outcome {
+    async fn send(&self, to: &At, key: &str, reference: &str, body: Bytes, call: &ProviderCall) -> Outcome {
         let Ok(key_header) = HeaderValue::from_str(key) else {
             return Outcome::Rejected { code: "key".to_owned() };
         };
-        let request = Request::post(to.clone())
+        let request = Request::post(to.uri.clone())
             .header(CONTENT_TYPE, JSON)
             .header(IDEMPOTENCY_KEY, key_header)
             .body(Full::new(body));
-        match self.exchange(request).await {
+        call.asks("POST", to.path, &self.host, self.port);
+        match self.exchange(request, call).await {
             Ok(answer) => wire::sent(&answer, reference),
             Err(NoAnswer::NotSent) => Outcome::Unavailable,
             Err(NoAnswer::Lost) => Outcome::Unknown,
         }
     }
 
-    async fn look_up(&self, at: &Uri, reference: &str) -> Outcome {
+    async fn look_up(&self, at: &At, reference: &str, call: &ProviderCall) -> Outcome {
         // A reference is made of characters that a query takes as they are.
-        let Some(uri) = with_query(at, reference) else {
+        let Some(uri) = with_query(&at.uri, reference) else {
             return Outcome::Unavailable;
         };
         let request = Request::builder().method(Method::GET).uri(uri).body(Full::default());
-        match self.exchange(request).await {
+        call.asks("GET", at.path, &self.host, self.port);
+        match self.exchange(request, call).await {
             Ok(answer) => wire::looked_up(&answer, reference),
             Err(NoAnswer::NotSent | NoAnswer::Lost) => Outcome::Unavailable,
         }
     }
 
-    async fn find(&self, at: &Uri, name: &str) -> Option<Sight> {
-        let uri = named(at, name)?;
+    async fn find(&self, at: &At, name: &str) -> Option<Sight> {
+        let uri = named(&at.uri, name)?;
         let request = Request::builder().method(Method::GET).uri(uri).body(Full::default());
-        let answer = self.exchange(request).await.ok()?;
+        let answer = self.exchange(request, &ProviderCall::default()).await.ok()?;
         wire::found(&answer, name)
     }
 
-    async fn exchange(&self, request: http::Result<Request<Full<Bytes>>>) -> Result<Answer, NoAnswer> {
+    async fn exchange(
+        &self,
+        request: http::Result<Request<Full<Bytes>>>,
+        call: &ProviderCall,
+    ) -> Result<Answer, NoAnswer> {
         let mut request = request.map_err(|_| NoAnswer::NotSent)?;
         request.headers_mut().insert(ACCEPT, JSON);
         if let Some(header) = self.token.header() {
             request.headers_mut().insert(AUTHORIZATION, header);
+        }
+        if !call.traceparent().is_empty()
+            && let Ok(header) = HeaderValue::from_str(call.traceparent())
+        {
+            request.headers_mut().insert(TRACEPARENT, header);
         }
         let response = self.client.request(request).await.map_err(|error| {
             tracing::debug!(%error, "no answer from the provider");
@@ -125,6 +153,7 @@ impl HttpProvider {
         })?;
         steps::step("payments.http_sent");
         let (head, body) = response.into_parts();
+        call.answered(head.status.as_u16());
         if head.status == http::StatusCode::UNAUTHORIZED {
             self.token.refused().await;
         }
@@ -139,20 +168,20 @@ impl HttpProvider {
 }
 
 impl Provider for HttpProvider {
-    async fn charge(&self, charge: Charge<'_>) -> Outcome {
-        self.send(&self.charges, charge.key, charge.reference, wire::charge(charge)).await
+    async fn charge(&self, charge: Charge<'_>, call: &ProviderCall) -> Outcome {
+        self.send(&self.charges, charge.key, charge.reference, wire::charge(charge), call).await
     }
 
-    async fn refund(&self, refund: Refund<'_>) -> Outcome {
-        self.send(&self.refunds, refund.key, refund.key, wire::refund(refund)).await
+    async fn refund(&self, refund: Refund<'_>, call: &ProviderCall) -> Outcome {
+        self.send(&self.refunds, refund.key, refund.key, wire::refund(refund), call).await
     }
 
-    async fn look_up_charge(&self, reference: &str) -> Outcome {
-        self.look_up(&self.charges, reference).await
+    async fn look_up_charge(&self, reference: &str, call: &ProviderCall) -> Outcome {
+        self.look_up(&self.charges, reference, call).await
     }
 
-    async fn look_up_refund(&self, reference: &str) -> Outcome {
-        self.look_up(&self.refunds, reference).await
+    async fn look_up_refund(&self, reference: &str, call: &ProviderCall) -> Outcome {
+        self.look_up(&self.refunds, reference, call).await
     }
 
     async fn find_charge(&self, name: &str) -> Option<Sight> {

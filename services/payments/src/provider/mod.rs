@@ -1,5 +1,6 @@
 //! The payment provider: what `payments` asks of it, and the guard around every call.
 
+mod call;
 mod certificate;
 mod http;
 mod token;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::breaker::{Permit, Verdict};
 use crate::domain::{Outcome, Sight};
 
+pub use call::ProviderCall;
 pub use http::{HttpProvider, ProviderError};
 
 /// What is to be charged.
@@ -43,16 +45,16 @@ pub struct Refund<'a> {
 /// found, or [`Outcome::Absent`].
 pub trait Provider: Send + Sync + 'static {
     /// Charges, once for each key.
-    fn charge(&self, charge: Charge<'_>) -> impl Future<Output = Outcome> + Send;
+    fn charge(&self, charge: Charge<'_>, call: &ProviderCall) -> impl Future<Output = Outcome> + Send;
 
     /// Gives back, once for each key.
-    fn refund(&self, refund: Refund<'_>) -> impl Future<Output = Outcome> + Send;
+    fn refund(&self, refund: Refund<'_>, call: &ProviderCall) -> impl Future<Output = Outcome> + Send;
 
     /// What became of the charge with this reference.
-    fn look_up_charge(&self, reference: &str) -> impl Future<Output = Outcome> + Send;
+    fn look_up_charge(&self, reference: &str, call: &ProviderCall) -> impl Future<Output = Outcome> + Send;
 
     /// What became of the refund with this reference.
-    fn look_up_refund(&self, reference: &str) -> impl Future<Output = Outcome> + Send;
+    fn look_up_refund(&self, reference: &str, call: &ProviderCall) -> impl Future<Output = Outcome> + Send;
 
     /// The charge of the provider's own name. `None` where there is no answer that says something of it.
     fn find_charge(&self, name: &str) -> impl Future<Output = Option<Sight>> + Send;

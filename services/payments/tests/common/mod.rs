@@ -31,7 +31,8 @@ use spillway_proto::{
     Subject,
 };
 use spillway_sandbox::{Sandbox, SandboxConfig};
-use spillway_shared::ledger::{self, Batch, Clock, Due, Heard, Ledger, LedgerSpec, Tx};
+use spillway_shared::ledger::{self, Batch, Clock, Due, Heard, Held, Ledger, LedgerSpec, Tx, Wait};
+use spillway_shared::telemetry::Tracer;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -185,7 +186,7 @@ impl Rig {
     fn worker_with(&self, config: &PaymentsConfig) -> Worker<HttpProvider> {
         let provider = HttpProvider::new(&config.provider, 16).expect("a provider");
         let timeout = Duration::from_millis(config.provider.timeout_ms);
-        Worker::new(Arc::new(provider), timeout, Arc::new(self.clock.clone()))
+        Worker::new(Arc::new(provider), timeout, Arc::new(self.clock.clone()), Tracer::off())
     }
 
     /// Every due row, as a worker would take it.
@@ -206,7 +207,7 @@ impl Rig {
             let (ledger, worker, stop) = (self.ledger.clone(), worker.clone(), self.stop.clone());
             let (workers, lane) = (self.config.workers.get(), self.gate.lane());
             self.hands.push(tokio::spawn(async move {
-                let hand = move |due, permit| worker.clone().work(due, permit);
+                let hand = move |due, wait, permit| worker.clone().work(due, wait, permit);
                 ledger.work_off_through(work, workers, stop, lane, hand).await;
             }));
         }
@@ -217,7 +218,8 @@ impl Rig {
     /// Does one piece of work, as a worker would.
     pub async fn work(&self, due: Due) -> Input {
         let lane: Lane = self.gate.lane();
-        self.worker().work(due, ledger::Gate::pass(&lane).await).await
+        let wait = Wait { due: due.at, taken: due.at, held: Held::Queue };
+        self.worker().work(due, wait, ledger::Gate::pass(&lane).await).await
     }
 
     /// Takes events in one batch, as a listener would.
@@ -236,7 +238,7 @@ impl Rig {
             number: self.heard.fetch_add(1, Ordering::SeqCst) + 1,
         };
         let batch = Batch { source: Role::Inventory, number: Some(number), time_us: 0, body, asked: false };
-        let heard = Heard::read(self.ledger.service().as_ref(), &batch);
+        let heard = Heard::read(&self.ledger, &batch);
         self.ledger.hear(vec![heard]).await.expect("heard");
     }
 
