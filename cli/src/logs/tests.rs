@@ -99,7 +99,7 @@ fn a_level_that_is_none_is_a_mistake_of_the_configuration() {
     LogConfig { level: "debg".into(), ..LogConfig::default() }.problems("log", &mut problems);
     LogConfig { level: "Info".into(), ..LogConfig::default() }.problems("log", &mut problems);
     assert_eq!(problems.len(), 3);
-    for level in ["debug", "info,async_nats=warn", "off", "info, spillway::facts=off"] {
+    for level in ["debug", "info,async_nats=warn", "off", "info,spillway::facts=off"] {
         LogConfig { level: level.into(), ..LogConfig::default() }.problems("log", &mut problems);
     }
     assert_eq!(problems.len(), 3, "{problems:?}");
