@@ -111,9 +111,11 @@ async fn start(
     let mut place = banner::Place { data: config.data.clone(), ..banner::Place::default() };
     let beside = if args.telemetry { Some(telemetry::find()?) } else { None };
     let kept = config.data.join("telemetry");
-    if let Some(binary) = beside.as_ref().and_then(|found| found.jaeger.as_deref()) {
+    let shows_traces = beside.as_ref().and_then(|found| found.jaeger.as_deref());
+    if let Some(binary) = shows_traces.filter(|_| telemetry::may_take_traces(config)) {
         let jaeger = Jaeger::start(binary, &kept, &config.telemetry_servers).await?;
         place.jaeger = Some(jaeger.url.clone());
+        config.telemetry.otlp_endpoint.clone_from(&jaeger.otlp);
         up.jaeger = Some(jaeger);
     }
     match &args.nats_url {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use spillway_natsd::{Supervised, on_path, take_output};
 use spillway_shared::listen;
 
+use crate::config::Config;
 use crate::exit::Failure;
 use crate::http;
 
@@ -86,6 +87,17 @@ pub fn find() -> Result<Found, Failure> {
     }
     missing.iter().for_each(|line| eprintln!("{}", line.trim_start()));
     Ok(found)
+}
+
+/// Whether traces have no other place to go to. Where they have, it is told on standard error.
+pub fn may_take_traces(config: &Config) -> bool {
+    let standard = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+    let set = standard.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let elsewhere = set.or((!config.telemetry.otlp_endpoint.is_empty()).then_some("telemetry.otlp_endpoint"));
+    if let Some(name) = elsewhere {
+        eprintln!("{name} says where traces go: Jaeger is not started");
+    }
+    elsewhere.is_none()
 }
 
 impl Program {
