@@ -41,10 +41,11 @@ impl Folder {
         self.path().join("history.jsonl")
     }
 
-    /// The lines of the history.
+    /// The lines of the history that tell how orders were placed.
     pub fn calls(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.history()).expect("a history");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        let calls = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        calls.filter(|call| call["op"] == "place").collect()
     }
 
     pub fn write_calls(&self, calls: &[Value]) {
