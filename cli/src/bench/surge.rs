@@ -3,6 +3,8 @@
 //! The system, its nats-server and the provider share one core, the load has another: neither takes the other's time.
 //! The load is open: orders come by the clock, and what is not confirmed within 5 s of its moment is no good.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::stage::Stage;
@@ -24,6 +26,9 @@ const PEAK_IN_FLIGHT: &[&str] = &["500", "1500"];
 /// A second is back to normal when nothing was refused in it and every order of it was confirmed in this time.
 const NORMAL_MS: f64 = 1_000.0;
 
+/// The code of a refusal, as a load tells it.
+const EXHAUSTED: &str = "ResourceExhausted";
+
 /// Which part of the peak is an ordinary day, when one customer begins to place ten times as much.
 const ORDINARY: f64 = 0.7;
 
@@ -40,8 +45,10 @@ pub struct Surge {
     pub goodput: f64,
     pub refused: u64,
     pub without_retry_info: u64,
-    /// Answers other than RESOURCE_EXHAUSTED.
-    pub failed: u64,
+    /// Calls that ended otherwise, by gRPC code: those that were given up after 5 s, above all.
+    pub failed: BTreeMap<String, u64>,
+    /// By how much the load itself was late.
+    pub late_ms: Latency,
     pub accept_latency_ms: Latency,
     pub confirm_latency_ms: Latency,
     /// At the client, its own waiting included.
@@ -105,7 +112,7 @@ async fn surge(args: &BenchArgs, stage: &Stage, peak: f64, times: f64) -> Result
     let (surge, rest) = load.by_second.split_at(during.min(load.by_second.len()));
     let each_second = |of: fn(&Second) -> u64| surge.iter().map(of).sum::<u64>() as f64 / during as f64;
     let (sent, goodput) = (each_second(|second| second.sent), each_second(|second| second.in_time));
-    let exhausted = load.refused.get("ResourceExhausted").copied().unwrap_or(0);
+    let exhausted = load.refused.get(EXHAUSTED).copied().unwrap_or(0);
     Ok(Surge {
         times,
         asked_per_second: asked,
@@ -114,7 +121,8 @@ async fn surge(args: &BenchArgs, stage: &Stage, peak: f64, times: f64) -> Result
         goodput: goodput / peak.min(sent).max(1.0),
         refused: exhausted,
         without_retry_info: load.without_retry_info,
-        failed: load.refused.values().sum::<u64>() - exhausted,
+        failed: load.refused.into_iter().filter(|(code, _)| code != EXHAUSTED).collect(),
+        late_ms: load.late_ms,
         accept_latency_ms: load.accept_latency_ms,
         confirm_latency_ms: load.confirm_latency_ms,
         refusal_latency_ms: load.refusal_latency_ms,
@@ -196,7 +204,7 @@ impl SurgeReport {
             rows.push(row(
                 "    refused".to_owned(),
                 format!(
-                    "{} ({} without a time to come back), failed {}",
+                    "{} ({} without a time to come back), failed {:?}",
                     surge.refused, surge.without_retry_info, surge.failed
                 ),
             ));
@@ -204,6 +212,7 @@ impl SurgeReport {
                 ("accept", surge.accept_latency_ms),
                 ("confirm", surge.confirm_latency_ms),
                 ("refusal", surge.refusal_latency_ms),
+                ("sent late by", surge.late_ms),
             ];
             for (name, latency) in latencies {
                 let value = format!("p50 {:.1}  p99 {:.1}  max {:.1}", latency.p50, latency.p99, latency.max);

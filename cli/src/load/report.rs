@@ -31,6 +31,9 @@ pub struct LoadReport {
     pub confirm_latency_ms: Latency,
     /// From a call to its refusal.
     pub refusal_latency_ms: Latency,
+    /// The load's own lateness: where it is not small, the load is what is measured.
+    #[serde(default)]
+    pub late_ms: Latency,
     /// The customer who places more than the others, and the others together.
     pub hot_customer: Customers,
     pub other_customers: Customers,
@@ -82,6 +85,7 @@ impl From<&Tally> for LoadReport {
             accept_latency_ms: Latency::of(&tally.accept),
             confirm_latency_ms: Latency::of(&tally.confirm),
             refusal_latency_ms: Latency::of(&tally.refusal),
+            late_ms: Latency::of(&tally.late),
             without_retry_info: tally.without_retry_info,
             in_time: tally.in_time,
             hot_customer: tally.hot,
@@ -117,7 +121,7 @@ impl LoadReport {
         lines.push(line("seconds", format!("{:.1}", self.seconds)));
         let refusal = (!self.refused.is_empty()).then_some(("refusal", self.refusal_latency_ms));
         let latencies = [("accept", self.accept_latency_ms), ("confirm", self.confirm_latency_ms)];
-        for (name, latency) in latencies.into_iter().chain(refusal) {
+        for (name, latency) in latencies.into_iter().chain(refusal).chain([("sent late by", self.late_ms)]) {
             let text = format!(
                 "p50 {:.1}  p90 {:.1}  p99 {:.1}  p99.9 {:.1}  max {:.1}",
                 latency.p50, latency.p90, latency.p99, latency.p999, latency.max

@@ -76,6 +76,8 @@ pub struct Tally {
     pub confirm: Histogram<u64>,
     /// From a call to its refusal.
     pub refusal: Histogram<u64>,
+    /// From when an order should have been sent to when it was: the load's own lateness.
+    pub late: Histogram<u64>,
     /// When the first was sent and the last came to its end.
     pub first: Option<Instant>,
     pub last: Option<Instant>,
@@ -102,6 +104,7 @@ impl Tally {
             accept: histogram(),
             confirm: histogram(),
             refusal: histogram(),
+            late: histogram(),
             first: None,
             last: None,
             hot: Customers::default(),
@@ -122,6 +125,7 @@ impl Tally {
             self.sent += 1;
             self.customers(sent).sent += 1;
             self.first.get_or_insert(sent.due);
+            record(&mut self.late, sent.due.elapsed());
         }
     }
 

@@ -44,6 +44,8 @@ struct Heads {
 #[derive(Clone, Copy, Debug)]
 struct Edge {
     mark: i64,
+    /// When it was asked for.
+    asked: Instant,
     /// When the mark moved.
     moved: Instant,
     /// Up to which number it catches up, and how much waited when that began.
@@ -76,19 +78,19 @@ impl Edges {
         heads.told.push_back((now, head));
     }
 
-    /// How far a listener has heard a line of this incarnation.
+    /// How far a listener has heard a line of this incarnation, as it answers now to what it was asked then.
     pub fn mark(
         &mut self,
         listener: Listener,
         partition: Partition,
         incarnation: Incarnation,
         mark: i64,
-        now: Instant,
+        (asked, now): (Instant, Instant),
     ) {
         let of = |((_, at), heads): &(&Line, &Heads)| *at == partition && heads.incarnation == Some(incarnation);
         let Some((line, heads)) = self.lines.iter().find(of) else { return };
         // One that is new here may have been stopped for long.
-        let began = Edge { mark, moved: now, catching_up: Some((heads.head, heads.head - mark)) };
+        let began = Edge { mark, asked, moved: now, catching_up: Some((heads.head, heads.head - mark)) };
         let edge = self.edges.entry((listener, *line)).or_insert(began);
         if mark > edge.mark {
             if edge.is_stopped(heads, now) && mark < heads.head {
@@ -96,6 +98,7 @@ impl Edges {
             }
             (edge.mark, edge.moved) = (mark, now);
         }
+        edge.asked = asked;
         edge.catch_up(heads.head);
     }
 
@@ -133,6 +136,11 @@ impl Edges {
         Unheard { wait, longest: edge.filter(|_| !wait.is_zero()) }
     }
 
+    /// Whether orders has not heard yet what payments said: it is what the others wait for.
+    pub fn waits_for_orders(&self, partition: Partition, now: Instant) -> bool {
+        !self.age((Source::Orders, partition), (Source::Payments, partition), now).is_zero()
+    }
+
     fn is_heard_from(&self, listener: Listener, now: Instant) -> bool {
         self.answered.get(&listener).is_some_and(|at| now.duration_since(*at) < STOPPED_AFTER)
     }
@@ -144,7 +152,9 @@ impl Edges {
         if edge.catching_up.is_some() || edge.is_stopped(heads, now) {
             return Duration::ZERO;
         }
-        heads.waiting_since(edge.mark).map_or(Duration::ZERO, |told| now.duration_since(told))
+        // What was told after the listener was asked, it may have heard meanwhile.
+        let since = heads.waiting_since(edge.mark).filter(|told| *told <= edge.asked);
+        since.map_or(Duration::ZERO, |told| now.duration_since(told))
     }
 
     /// What every listener of a line has heard is of no interest any more.
@@ -212,7 +222,7 @@ mod tests {
             self.edges.head((Source::Gateway, P), self.gateway, head, now);
             for (listener, mark) in [(INVENTORY, inventory), (ORDERS, orders)] {
                 self.edges.answered(listener, now);
-                self.edges.mark(listener, P, self.gateway, mark, now);
+                self.edges.mark(listener, P, self.gateway, mark, (now, now));
             }
             self.edges.unheard(P, now).wait.as_secs_f64()
         }

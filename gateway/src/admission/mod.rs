@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | how long accepts wait for their commit | [`waits`] |
 //! | how long what was said waits to be heard, edge by edge | [`edges`], asked for by [`pulse`] |
-//! | the share that is let in | [`pressure`] |
+//! | how many come to their end | [`served`], from the same answers |
+//! | how many are let in | [`pressure`] |
 //! | whose orders those are | [`shares`], by the [`customer`] in the message |
 //! | what the others are answered | [`refusals`] |
 //!
@@ -15,11 +16,14 @@ mod edges;
 mod pressure;
 pub mod pulse;
 mod refusals;
+mod served;
 mod shares;
+#[cfg(test)]
+mod simulated;
 mod waits;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::Extensions;
@@ -62,8 +66,10 @@ pub struct Admission {
     /// The share that is let in, in millionths.
     share: AtomicU32,
     is_unheard: AtomicBool,
-    /// Something was placed since the last look.
-    is_used: AtomicBool,
+    /// Orders judged since the last look.
+    came: AtomicU64,
+    /// Orders refused since the last look, by [`Signal`].
+    refused: [AtomicU64; 2],
 }
 
 const WHOLE: u32 = 1_000_000;
@@ -77,7 +83,8 @@ impl Admission {
             refusals: Refusals::new(),
             share: AtomicU32::new(WHOLE),
             is_unheard: AtomicBool::new(false),
-            is_used: AtomicBool::new(false),
+            came: AtomicU64::new(0),
+            refused: Default::default(),
         }
     }
 
@@ -94,17 +101,15 @@ impl Admission {
         if extensions.get::<LetIn>().is_some() || self.lets_in(customer_id.as_bytes()) {
             return Ok(());
         }
-        Err(Refusals::error(self.signal(), self.share()))
+        Err(self.refusals.error(self.signal(), self.share()))
     }
 
     fn lets_in(&self, customer: &[u8]) -> bool {
-        self.is_used.store(true, Ordering::Relaxed);
+        self.came.fetch_add(1, Ordering::Relaxed);
         let chance = self.shares.count(&self.shop, customer);
         let is_let_in = chance >= 1.0 || rand::random::<f64>() < chance;
         if !is_let_in {
-            let signal = self.signal().name();
-            let refusals = metrics::counter!("spillway_admission_refusals_total", "role" => "gateway", "listener" => "grpc", "signal" => signal);
-            refusals.increment(1);
+            self.refused[self.signal() as usize].fetch_add(1, Ordering::Relaxed);
         }
         is_let_in
     }
@@ -117,11 +122,25 @@ impl Admission {
         f64::from(self.share.load(Ordering::Relaxed)) / f64::from(WHOLE)
     }
 
+    /// A refusal has no time to look for its counter: they are counted together.
+    fn count_refusals(&self) {
+        for (signal, refused) in Signal::ALL.iter().zip(&self.refused) {
+            let refused = refused.swap(0, Ordering::Relaxed);
+            if refused > 0 {
+                let signal = signal.name();
+                let refusals = metrics::counter!("spillway_admission_refusals_total", "role" => "gateway", "listener" => "grpc", "signal" => signal);
+                refusals.increment(refused);
+            }
+        }
+    }
+
     /// Lets in so much from now on.
     fn let_in(&self, share: f64, signal: Signal) {
         let share = self.shares.tick(share);
         let was_whole = self.share.swap((share * f64::from(WHOLE)) as u32, Ordering::Relaxed) == WHOLE;
         self.is_unheard.store(signal == Signal::Unheard, Ordering::Relaxed);
+        self.refusals.draw();
+        self.count_refusals();
         match (was_whole, share >= 1.0) {
             (true, false) => tracing::warn!(signal = signal.name(), "more orders come than can be carried out in time"),
             (false, true) => tracing::info!("every order is let in again"),
@@ -133,6 +152,10 @@ impl Admission {
 impl Gate for Admission {
     fn guards(&self, path: &str) -> bool {
         path == PLACE_ORDER
+    }
+
+    fn is_shut(&self) -> bool {
+        self.share.load(Ordering::Relaxed) < WHOLE
     }
 
     fn refuse(&self, message: &[u8], tried: u32) -> Option<Refusal> {

@@ -1,148 +1,173 @@
-//! How much of what comes is let in, regulated by how long an order placed now would wait behind others.
+//! How many orders a second are let in, regulated by how many come to their end and by how long one placed now would wait.
 //!
-//! Waiting is what overload is felt by, whatever causes it, and it needs no figure of what the machine can do. Queue
-//! lengths and rates would: an order costs more when commits are small, and the same queue is short for one disk and
-//! long for another. The share that is let in falls as long as the wait grows or is too long (in proportion to itself,
-//! so that twice the load and ten times the load are regulated alike), holds while a queue that is too long shrinks,
-//! and grows again, faster where nearly nothing waits. Slow growth would be the safe side only on paper: what is seen of a
-//! busy core is never less than a tenth of a second, and at 0.2 e-folds a second twice the load left a third of the goodput. RFC 8033 (PIE) regulates queues of packets
-//! by the same signal; its linear steps swing too far at ten times the load, where the share to be found is a tenth.
+//! Waiting is what overload is felt by, whatever causes it. A share of what comes, regulated by the wait alone, overshoots
+//! whenever the load changes, and the line runs dry between: at twice the load it left two fifths of the goodput. So the
+//! rate is regulated and not the share: what is served a second while something waits is what can be served, and so much
+//! is let in, a little more while less waits than should, less while more does. Something always should: commits of many
+//! are what makes an order cheap. The share follows from what comes, so that the end of a load is seen at once.
+//!
+//! Under pressure the estimate of what can be served follows what is served, both ways, while something waits. While nearly
+//! nothing does, what is served is only what was let in: the estimate then grows slowly (it is probed, as TCP's congestion
+//! windows are). The best rate served lately is remembered: what comes at clearly less than that is never refused, however
+//! long a pause of the machine has made it wait, unless the wait shows that the machine has become slower.
 
 use std::time::Duration;
 
-/// e-folds by which the share falls for each second that the wait has grown.
-const ON_GROWTH: f64 = 2.0;
-/// e-folds a second by which it falls for each second that the wait is too long.
-const ON_EXCESS: f64 = 1.0;
-/// e-folds a second by which it grows where something waits, and where nearly nothing does.
-const RECOVERY: f64 = 1.0;
-const FAST_RECOVERY: f64 = 2.0;
-/// Nearly nothing, as a part of the target.
-const NEARLY_NOTHING: f64 = 0.1;
-/// Growth of the wait counts from this part of the target on: a queue that forms and is gone again is no overload.
-const NOTICED: f64 = 0.5;
+/// Pressure begins where the wait is such a part of the target, and grows.
+const NOTICED: f64 = 0.6;
+/// The wait that is aimed at under pressure, as a part of the target.
+const STANDING: f64 = 0.35;
+/// A wait that is too long by so many targets would stop everything, were it not for [`LEAST`].
+const SPAN: f64 = 2.5;
+/// Of the estimate, at least and at most so much is let in.
+const LEAST: f64 = 0.1;
+const MOST: f64 = 1.5;
+/// The trend of the wait is looked ahead by these seconds, about as late as what is seen of a busy core comes.
+const AHEAD_SECONDS: f64 = 0.2;
+/// Time constants in seconds: the trend, the arrivals, the estimate, the best rate, and the best rate under a long wait.
+const TREND_SECONDS: f64 = 0.3;
+const ARRIVALS_SECONDS: f64 = 0.2;
+const LEARNED_SECONDS: f64 = 1.0;
+const REMEMBERED_SECONDS: f64 = 30.0;
+const DISPROVED_SECONDS: f64 = 2.0;
+/// e-folds a second by which the estimate is probed upwards while nearly nothing waits.
+const PROBING: f64 = 0.25;
+/// Less than this part of the best rate served lately is no overload, while the wait is below so many targets.
+const CLEARLY_LESS: f64 = 0.85;
+const MACHINE_SLOWER: f64 = 2.0;
+/// Pressure ends when everything was let in, and less waited than is aimed at, for so many seconds.
+const CALM_SECONDS: f64 = 1.0;
 /// So much is always let in, so that the end of an overload is noticed.
-const LEAST: f64 = 0.01;
-/// Beyond this there is no pressure worth regulating.
-const ALL: f64 = 0.995;
+const LEAST_SHARE: f64 = 0.005;
 
-/// The regulator.
+/// What is seen of the system since the last look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// How long an order placed now would wait behind others.
+    pub wait: Duration,
+    /// Orders a second that came to their end.
+    pub served: f64,
+    /// Orders that were placed, let in or not.
+    pub came: u64,
+    pub passed: Duration,
+}
+
+/// The regulator. Rates are in orders a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pressure {
+    /// Seconds.
     target: f64,
-    /// What is let in of what comes, 0 to 1.
-    share: f64,
-    before: f64,
+    /// In targets, as are the other waits.
+    wait: f64,
+    /// Targets a second.
+    trend: f64,
+    pub arrivals: f64,
+    /// What can be served, as far as it is known.
+    pub capacity: f64,
+    /// The best rate served lately.
+    pub best: f64,
+    /// What may be let in; `None` where there is no pressure.
+    pub limit: Option<f64>,
+    /// For how many seconds all has been well under pressure.
+    calm: f64,
 }
 
 impl Pressure {
     /// `target` is how long an order may wait behind others.
     pub fn new(target: Duration) -> Pressure {
-        Pressure { target: target.as_secs_f64().max(0.001), share: 1.0, before: 0.0 }
+        let target = target.as_secs_f64().max(0.001);
+        Pressure { target, wait: 0.0, trend: 0.0, arrivals: 0.0, capacity: 0.0, best: 0.0, limit: None, calm: 0.0 }
     }
 
-    /// The share to let in from now on, after `passed` since the last time; an order placed now would wait for `wait`.
-    pub fn update(&mut self, wait: Duration, passed: Duration) -> f64 {
-        let (wait, passed) = (wait.as_secs_f64(), passed.as_secs_f64().min(1.0));
-        let grown = wait - self.before;
-        let mut folds = 0.0;
-        if grown > 0.0 && wait > NOTICED * self.target {
-            folds -= ON_GROWTH * grown;
+    /// The share of what comes to let in from now on.
+    pub fn update(&mut self, seen: &Seen) -> f64 {
+        let passed = seen.passed.as_secs_f64().clamp(0.001, 1.0);
+        let wait = seen.wait.as_secs_f64() / self.target;
+        let has_grown = wait > self.wait;
+        self.trend += part(passed, TREND_SECONDS) * ((wait - self.wait) / passed - self.trend);
+        self.wait = wait;
+        let came = seen.came as f64 / seen.passed.as_secs_f64().max(0.001);
+        self.arrivals += part(passed, ARRIVALS_SECONDS) * (came - self.arrivals);
+        self.best = (self.best * (-passed / REMEMBERED_SECONDS).exp()).max(seen.served);
+        let Some(limit) = self.limit else {
+            if wait > NOTICED && has_grown {
+                self.calm = 0.0;
+                self.capacity = seen.served;
+                return self.limited(passed);
+            }
+            return 1.0;
+        };
+        if wait > 0.5 * STANDING {
+            self.capacity += part(passed, LEARNED_SECONDS) * (seen.served - self.capacity);
+        } else if self.arrivals >= limit {
+            self.capacity = self.capacity.max(seen.served) * (PROBING * passed).exp();
         }
-        if grown >= 0.0 && wait > self.target {
-            folds -= ON_EXCESS * (wait - self.target) * passed;
-        }
-        // A wait that grows slower than half of time itself is not one that nothing is done about.
-        if wait < self.target && grown <= 0.5 * passed {
-            let recovery = if wait < NEARLY_NOTHING * self.target { FAST_RECOVERY } else { RECOVERY };
-            folds += recovery * (1.0 - wait / self.target) * passed;
-        }
-        self.before = wait;
-        self.share = (self.share * folds.exp()).clamp(LEAST, 1.0);
-        if self.share > ALL {
-            self.share = 1.0;
-        }
-        self.share
+        self.limited(passed)
     }
+
+    /// Sets the limit, and answers the share that keeps to it.
+    fn limited(&mut self, passed: f64) -> f64 {
+        if self.wait > 1.0 && self.capacity < self.best {
+            self.best += part(passed, DISPROVED_SECONDS) * (self.capacity - self.best);
+        }
+        // Times in targets and in seconds: a look ahead of more than half a target would be a guess.
+        let ahead = self.wait + (AHEAD_SECONDS * self.trend).clamp(-0.5, 0.5);
+        let limit = self.capacity * (1.0 + (STANDING - ahead) / SPAN).clamp(LEAST, MOST);
+        let is_less = self.arrivals < CLEARLY_LESS * self.best && self.wait < MACHINE_SLOWER;
+        let share = if is_less { 1.0 } else { (limit / self.arrivals.max(1.0)).clamp(LEAST_SHARE, 1.0) };
+        self.calm = if share >= 1.0 && self.wait < STANDING { self.calm + passed } else { 0.0 };
+        self.limit = (self.calm < CALM_SECONDS).then_some(limit);
+        share
+    }
+}
+
+/// Of a distance, what is left behind in this time.
+fn part(passed: f64, seconds: f64) -> f64 {
+    1.0 - (-passed / seconds).exp()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
 
-    const TICK: f64 = 0.1;
-    /// Orders a second that the simulated system does.
-    const CAPACITY: f64 = 3000.0;
-
-    struct Run {
-        /// Done within 5 s, of what could have been done.
-        goodput: f64,
-        longest_wait: f64,
-        /// From the end of the overload until everything is let in again.
-        back_after: f64,
-    }
-
-    /// A queue that is served at a steady rate, under `times` its capacity for 40 s and then a quarter of it. The
-    /// regulator sees the age of the head of the queue, 200 ms late; a refusal costs a hundredth of an order.
-    fn simulate(times: f64) -> Run {
-        const STEP: f64 = 0.01;
-        let mut pressure = Pressure::new(Duration::from_secs(1));
-        let (mut queue, mut seen) = (VecDeque::<(f64, f64)>::new(), VecDeque::from([0.0; 20]));
-        let (mut share, mut done, mut longest, mut back) = (1.0, 0.0, 0.0_f64, 0.0);
-        for step in 0..8000 {
-            let now = f64::from(step) * STEP;
-            let comes = if now < 40.0 { times * CAPACITY } else { CAPACITY / 4.0 };
-            // Two and a half times the capacity is all that a gateway on the same core writes down.
-            let let_in = (comes * share).min(2.5 * CAPACITY);
-            queue.push_back((now, let_in * STEP));
-            let mut room = (CAPACITY - (comes - comes * share) * 0.01).max(0.0) * STEP;
-            while room > 0.0
-                && let Some((came, waits)) = queue.front_mut()
-            {
-                let served = room.min(*waits);
-                (room, *waits) = (room - served, *waits - served);
-                if now < 40.0 && now - *came < 5.0 {
-                    done += served;
-                }
-                if *waits <= 0.0 {
-                    queue.pop_front();
-                }
-            }
-            let wait = queue.front().map_or(0.0, |(came, _)| now - came);
-            longest = longest.max(wait);
-            seen.push_back(wait);
-            let known = seen.pop_front().unwrap_or(0.0);
-            if step % 10 == 0 {
-                share = pressure.update(Duration::from_secs_f64(known), Duration::from_secs_f64(TICK));
-            }
-            if now > 40.0 && share < 1.0 {
-                back = now - 40.0;
-            }
-        }
-        Run { goodput: done / (CAPACITY * 40.0), longest_wait: longest, back_after: back }
+    fn seen(wait_ms: u64, served: f64, came: u64) -> Seen {
+        Seen { wait: Duration::from_millis(wait_ms), served, came, passed: Duration::from_millis(100) }
     }
 
     #[test]
-    fn at_any_load_the_wait_is_bounded_the_work_goes_on_and_the_end_is_noticed() {
-        for times in [1.05, 1.5, 2.0, 3.0, 5.0, 8.0, 10.0, 12.0] {
-            let Run { goodput, longest_wait, back_after } = simulate(times);
-            println!(
-                "{times} times: goodput {goodput:.2}, longest wait {longest_wait:.2} s, back after {back_after:.1}"
-            );
-            assert!(goodput > 0.78, "{times} times: {goodput}");
-            assert!(longest_wait < 4.5, "{times} times: {longest_wait} s");
-            assert!(back_after < 10.0, "{times} times: {back_after} s");
-        }
-    }
-
-    #[test]
-    fn below_the_capacity_nothing_is_refused() {
+    fn below_the_target_nothing_is_refused() {
         let mut pressure = Pressure::new(Duration::from_secs(1));
-        let tick = Duration::from_millis(100);
         for wait in [0, 50, 480, 120, 0, 400, 10] {
-            assert_eq!(pressure.update(Duration::from_millis(wait), tick), 1.0);
+            assert_eq!(pressure.update(&seen(wait, 1000.0, 100)), 1.0);
         }
+    }
+
+    #[test]
+    fn a_pause_of_the_machine_refuses_nobody_where_more_was_served_before() {
+        let mut pressure = Pressure::new(Duration::from_secs(1));
+        for _ in 0..20 {
+            assert_eq!(pressure.update(&seen(0, 3000.0, 300)), 1.0);
+        }
+        for wait in (0..19).map(|tick| 100 * tick).chain([800, 100, 0]) {
+            assert_eq!(pressure.update(&seen(wait, 300.0, 100)), 1.0, "{wait} ms");
+        }
+    }
+
+    #[test]
+    fn what_is_served_is_let_in_whatever_comes_and_all_is_when_less_comes() {
+        let mut pressure = Pressure::new(Duration::from_secs(1));
+        (0..10).for_each(|tick| assert!(pressure.update(&seen(100 * tick, 3_000.0, 600)) > 0.0));
+        for tick in 0..100_u64 {
+            let came = if tick < 50 { 2_000 } else { 600 };
+            // The wait stays where it is aimed at.
+            let share = pressure.update(&seen(350, 3_000.0, came));
+            if tick % 50 > 20 {
+                let let_in = share * came as f64;
+                assert!((280.0..320.0).contains(&let_in), "{let_in} of {came} in a tenth of a second, tick {tick}");
+            }
+        }
+        let shares: Vec<f64> = (0..30).map(|_| pressure.update(&seen(0, 1_000.0, 100))).collect();
+        assert!(shares[5..].iter().all(|share| *share == 1.0), "{shares:?}");
+        assert_eq!(pressure.limit, None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -15,7 +16,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::edges::{Edges, Listener, STOPPED_AFTER, Unheard};
-use super::pressure::Pressure;
+use super::pressure::{Pressure, Seen};
+use super::served::{Count, Served};
 use super::{Admission, Signal};
 use crate::intake::Intake;
 
@@ -33,9 +35,11 @@ pub struct Pulse {
     partitions: Vec<Partition>,
     pressure: Pressure,
     edges: Edges,
+    served: Served,
 }
 
-type Answer = (Listener, Result<PulseResponse, CallFailed>);
+/// Who answered what, and when it was asked.
+type Answer = (Listener, Instant, Result<PulseResponse, CallFailed>);
 
 impl Pulse {
     /// `target` is how long an order may wait behind others.
@@ -47,7 +51,8 @@ impl Pulse {
         target: Duration,
     ) -> Pulse {
         let partitions = (0..partitions).map(Partition).collect();
-        Pulse { admission, ledger, bus, partitions, pressure: Pressure::new(target), edges: Edges::default() }
+        let pressure = Pressure::new(target);
+        Pulse { admission, ledger, bus, partitions, pressure, edges: Edges::default(), served: Served::default() }
     }
 
     /// Until `stop`.
@@ -59,17 +64,18 @@ impl Pulse {
         let (mut before, mut used) = (Instant::now(), None::<Instant>);
         loop {
             tokio::select! {
-                Some((who, answer)) = asked.next(), if !asked.is_empty() => {
+                Some((who, at, answer)) = asked.next(), if !asked.is_empty() => {
                     open.remove(&who);
-                    self.hear(who, answer, Instant::now());
+                    self.hear(who, answer, (at, Instant::now()));
                 }
                 _ = ticks.tick() => {
                     let now = Instant::now();
-                    self.regulate(now, now.duration_since(before));
-                    before = now;
-                    if self.admission.is_used.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                    let came = self.admission.came.swap(0, Ordering::Relaxed);
+                    if came > 0 {
                         used = Some(now);
                     }
+                    self.regulate(came, now, now.duration_since(before));
+                    before = now;
                     if used.is_some_and(|used| now.duration_since(used) < ASKED_AFTER) {
                         let fresh: Vec<Listener> = self.all().filter(|who| open.insert(*who)).collect();
                         asked.extend(fresh.into_iter().map(|who| self.ask(who)));
@@ -88,12 +94,12 @@ impl Pulse {
     fn ask(&self, who: Listener) -> BoxFuture<'static, Answer> {
         let bus = self.bus.clone();
         Box::pin(async move {
-            let caller = Caller::background(STOPPED_AFTER);
-            (who, bus.call(who.0, who.1, "pulse", &caller, &PulseRequest {}).await)
+            let (caller, at) = (Caller::background(STOPPED_AFTER), Instant::now());
+            (who, at, bus.call(who.0, who.1, "pulse", &caller, &PulseRequest {}).await)
         })
     }
 
-    fn hear(&mut self, who: Listener, answer: Result<PulseResponse, CallFailed>, now: Instant) {
+    fn hear(&mut self, who: Listener, answer: Result<PulseResponse, CallFailed>, (asked, now): (Instant, Instant)) {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -105,6 +111,7 @@ impl Pulse {
         };
         self.hear_own(now);
         self.edges.answered(who, now);
+        self.served.told(who, Count { at: asked, heard: answer.heard_events, said: answer.said_events });
         for head in answer.heads {
             if let Some((partition, incarnation)) = identity(head.partition, &head.incarnation) {
                 self.edges.head((who.0, partition), incarnation, head.number, now);
@@ -112,7 +119,7 @@ impl Pulse {
         }
         for mark in answer.marks {
             if let Some((partition, incarnation)) = identity(mark.partition, &mark.incarnation) {
-                self.edges.mark(who, partition, incarnation, mark.number, now);
+                self.edges.mark(who, partition, incarnation, mark.number, (asked, now));
             }
         }
     }
@@ -125,24 +132,39 @@ impl Pulse {
         }
     }
 
-    fn regulate(&mut self, now: Instant, passed: Duration) {
+    fn regulate(&mut self, came: u64, now: Instant, passed: Duration) {
         self.hear_own(now);
         // Another's lock is no overload: who comes meanwhile is told so by the ledger itself.
         let commit = if self.ledger.is_locked() { Duration::ZERO } else { self.admission.waits.longest(now) };
         let unheard = self.unheard(now);
         let signal = if unheard.wait > commit { Signal::Unheard } else { Signal::CommitWait };
-        let share = self.pressure.update(commit + unheard.wait, passed);
+        let served = self
+            .partitions
+            .iter()
+            .map(|partition| self.served.per_second(*partition, self.edges.waits_for_orders(*partition, now), now));
+        let seen = Seen { wait: commit + unheard.wait, served: served.sum(), came, passed };
+        let share = self.pressure.update(&seen);
         self.admission.let_in(share, signal);
-        let gauge = |name: &'static str, value: f64| metrics::gauge!(name, "role" => "gateway").set(value);
-        gauge("spillway_admission_share_ratio", share);
-        gauge("spillway_admission_waiting_accepts", self.admission.waits.count() as f64);
         for (signal, wait) in [(Signal::CommitWait, commit), (Signal::Unheard, unheard.wait)] {
             metrics::gauge!("spillway_admission_wait_seconds", "role" => "gateway", "signal" => signal.name())
                 .set(wait.as_secs_f64());
         }
+        self.tell(seen.served);
         if let Some((listener, source)) = unheard.longest.filter(|_| share < 1.0) {
             tracing::debug!(share, ?commit, unheard = ?unheard.wait, %listener, %source, "regulated");
         }
+    }
+
+    /// What the regulator knows, as figures.
+    fn tell(&self, served: f64) {
+        let gauge = |name: &'static str, value: f64| metrics::gauge!(name, "role" => "gateway").set(value);
+        gauge("spillway_admission_share_ratio", self.admission.share());
+        gauge("spillway_admission_waiting_accepts", self.admission.waits.count() as f64);
+        gauge("spillway_admission_arrivals_per_second", self.pressure.arrivals);
+        gauge("spillway_admission_served_per_second", served);
+        gauge("spillway_admission_capacity_per_second", self.pressure.capacity);
+        gauge("spillway_admission_best_per_second", self.pressure.best);
+        gauge("spillway_admission_limit_per_second", self.pressure.limit.unwrap_or(0.0));
     }
 
     /// The longest of all partitions. Nothing where NATS is away.

@@ -5,13 +5,15 @@ use prost::Message as _;
 use spillway_proto::pb::internal::{Mark as ToldMark, PulseResponse};
 
 use super::neighbours;
-use crate::ledger::{Identity, Ledger, Line, Mark, Service};
+use crate::ledger::{Identity, Ledger, Line, Mark, Service, Throughput};
 
 /// Answers `pulse`.
 pub(super) fn answer<S: Service>(ledger: &Ledger<S>) -> Bytes {
     let inbox = ledger.inbox().borrow().clone();
     let marks = inbox.lines().map(|(line, mark)| told(ledger.identity(), line, mark)).collect();
-    PulseResponse { heads: neighbours::heads(ledger), marks }.encode_to_vec().into()
+    let Throughput { heard, said } = ledger.throughput();
+    let heads = neighbours::heads(ledger);
+    PulseResponse { heads, marks, heard_events: heard, said_events: said }.encode_to_vec().into()
 }
 
 /// How far a listener has heard a line, as it tells it.

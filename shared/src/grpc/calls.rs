@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use http::request::Parts;
 use http::{HeaderMap, Uri};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -33,7 +34,7 @@ const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 /// What the column knows, the same for all connections.
 pub(super) struct Rules {
     methods: Methods,
-    durations: Durations,
+    pub(super) durations: Durations,
     pub(super) admission: Admission,
     gate: Option<Arc<dyn Gate>>,
     allowance: Allowance,
@@ -89,6 +90,7 @@ impl Rules {
             let message = Message::read(unread, &self.admission, self.message_timeout).await;
             let message = message.map_err(Status::into_http)?;
             if let Some(gate) = self.gate.as_ref().filter(|gate| gate.guards(head.uri.path()))
+                && head.extensions.get::<LetIn>().is_none()
                 && let Some(encoded) = message.encoded()
             {
                 if let Some(refusal) = gate.refuse(encoded, tried(&head.headers)) {
@@ -105,6 +107,20 @@ impl Rules {
             head.extensions.insert(traceparent);
         }
         Ok((Call::from_parts(head, body.unwrap_or_default()), place))
+    }
+
+    /// Whether the gate refuses calls of this path now, or some of them.
+    pub(super) fn is_shut(&self, path: &str) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.is_shut() && gate.guards(path))
+    }
+
+    /// What the gate says of a call that has not entered the column.
+    pub(super) fn judge(&self, head: &Parts, encoded: &[u8], timing: Timing) -> Result<(), Answer> {
+        let refusal = self.gate.as_ref().and_then(|gate| gate.refuse(encoded, tried(&head.headers)));
+        let Some(refusal) = refusal else { return Ok(()) };
+        let answer = refusal.into_answer();
+        self.durations.answered(timing, &answer);
+        Err(answer)
     }
 
     /// A streamed answer lives on after its handler has returned, and so does the time that it takes.

@@ -12,6 +12,9 @@ pub trait Gate: Send + Sync + 'static {
     /// Whether calls of this path are looked at. Asked for every unary call.
     fn guards(&self, path: &str) -> bool;
 
+    /// Whether it refuses any call now. Asked for every call; while it says no, calls are looked at later and at more leisure.
+    fn is_shut(&self) -> bool;
+
     /// What is answered in place of the service's answer; `None` lets the call in. The message is as it was encoded and
     /// was not compressed; `tried` is how often the client's library has tried this call before (gRFC A6).
     fn refuse(&self, message: &[u8], tried: u32) -> Option<Refusal>;

@@ -56,26 +56,49 @@ impl Message {
     pub(super) fn into_body(self) -> Body {
         Body::new(Full::new(self.0))
     }
+
+    /// With its prefix.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+/// What has come of a message so far.
+#[derive(Default)]
+pub(super) struct Collected {
+    /// A message that came in one piece is not copied.
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Collected {
+    /// False where it shows that it is too much.
+    pub(super) fn add(&mut self, data: Bytes) -> bool {
+        if self.first.is_empty() && self.all.is_empty() {
+            self.first = data;
+        } else {
+            if self.all.is_empty() {
+                self.all.extend_from_slice(&self.first);
+            }
+            self.all.extend_from_slice(&data);
+        }
+        self.first.len().max(self.all.len()) <= PREFIX_BYTES + MAX_REQUEST_BYTES
+    }
+
+    pub(super) fn into_message(self) -> Message {
+        Message(if self.all.is_empty() { self.first } else { self.all.freeze() })
+    }
 }
 
 /// All that comes, up to what shows that it is too much.
 async fn read(mut body: Body) -> Result<Message, Status> {
-    let mut whole = Bytes::new();
-    let mut more = BytesMut::new();
+    let mut collected = Collected::default();
     while let Some(frame) = body.frame().await {
         // Trailers of a request mean nothing in gRPC.
         let Ok(data) = frame?.into_data() else { continue };
-        if whole.is_empty() && more.is_empty() {
-            whole = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&whole);
-            }
-            more.extend_from_slice(&data);
-        }
-        if whole.len().max(more.len()) > PREFIX_BYTES + MAX_REQUEST_BYTES {
+        if !collected.add(data) {
             break;
         }
     }
-    Ok(Message(if more.is_empty() { whole } else { more.freeze() }))
+    Ok(collected.into_message())
 }

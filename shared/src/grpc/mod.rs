@@ -1,7 +1,8 @@
 //! gRPC serving: limits, deadlines, sizes, health, reflection, gRPC-Web, and errors that tell what to do.
 //!
-//! A call passes these from the outside in: CORS and gRPC-Web ([`web`]), then the column in [`calls`]: deadline, panic
-//! guard, message, gate, place, trace context, service; on the way out every error is completed ([`explain`]).
+//! A call passes these from the outside in: under pressure the gate ([`early`]), CORS and gRPC-Web ([`web`]), then the
+//! column in [`calls`]: deadline, panic guard, message, gate, place, trace context, service; on the way out every error
+//! is completed ([`explain`]).
 //!
 //! A handler's future is dropped when its client goes away or its deadline passes: what must not stop half way runs
 //! in a task of its own.
@@ -10,6 +11,7 @@ mod admission;
 mod calls;
 mod deadline;
 mod durations;
+mod early;
 mod error;
 mod explain;
 mod gate;

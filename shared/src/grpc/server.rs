@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use http::Request;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -19,6 +18,7 @@ use tower::{Service, ServiceBuilder};
 
 use super::calls::{Calls, Rules};
 use super::durations::Durations;
+use super::early::Early;
 use super::gate::Gate;
 use super::health::Health;
 use super::limits::{GrpcLimits, MAX_REQUEST_BYTES};
@@ -219,8 +219,7 @@ impl GrpcServer {
             .map_response(web::tell_plain_http)
             .layer(GrpcWebLayer::new())
             .service(Calls::new(self.routes, self.rules.clone()));
-        let service =
-            ServiceBuilder::new().map_request(|request: Request<Incoming>| request.map(Body::new)).service(service);
+        let service = Early::new(service, self.rules.clone());
         let (health, draining) = (self.health, self.draining);
         let stop = async {
             shutdown.await;

@@ -67,6 +67,8 @@ pub(super) struct Memory {
 /// What a commit did.
 pub(super) struct Committed<A> {
     pub additions: Additions,
+    /// Events decided that were heard of others.
+    pub heard: u64,
     pub heads: Heads,
     pub says: Says,
     pub answers: Vec<(Position, A)>,
@@ -140,8 +142,21 @@ impl<S: Service> Attempt<'_, S> {
         }
         let has_written = connection.total_changes() > changes_before;
         let dead = found.dead.iter().map(|letter| letter.cause).collect();
+        let heard = found.inputs.iter().filter(|item| !item.raw.is_empty()).count() as u64;
         let Collected { additions, redriven, .. } = found;
-        Ok(Committed { additions, heads, says, answers, dead, resolved, any_unread, is_clean, redriven, has_written })
+        Ok(Committed {
+            additions,
+            heard,
+            heads,
+            says,
+            answers,
+            dead,
+            resolved,
+            any_unread,
+            is_clean,
+            redriven,
+            has_written,
+        })
     }
 
     /// What is the machine's own: acts, and what became of dead letters.

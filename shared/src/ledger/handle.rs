@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use spillway_proto::Partition;
@@ -47,6 +48,14 @@ impl<S: Service> Clone for Ledger<S> {
     }
 }
 
+/// How much a ledger has done since its process began, in events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throughput {
+    /// Heard of others, and committed.
+    pub heard: u64,
+    pub said: u64,
+}
+
 /// What the writer tells everybody.
 pub(super) struct Shared {
     pub identity: Identity,
@@ -74,6 +83,8 @@ pub(super) struct Shared {
     pub dead_letters: Notify,
     pub failed: watch::Sender<Option<String>>,
     pub condition: Condition,
+    pub heard_events: AtomicU64,
+    pub said_events: AtomicU64,
     /// Closed once the writer has let go of the file.
     pub gone: tokio_util::sync::CancellationToken,
 }
@@ -88,8 +99,10 @@ impl Shared {
         written.iter().map(|(p, number)| (*p, relayed.get(p).copied().unwrap_or(0).max(*number))).collect()
     }
 
-    /// After a commit, before anybody is answered.
-    pub fn committed(&self, memory: &Memory, inbox_moved: bool, says: &mut Says, at: Timestamp) {
+    /// After a commit, before anybody is answered; `heard` is how many events were, `None` where the inbox stands still.
+    pub fn committed(&self, memory: &Memory, heard: Option<u64>, says: &mut Says, at: Timestamp) {
+        self.heard_events.fetch_add(heard.unwrap_or(0), Ordering::Relaxed);
+        self.said_events.fetch_add(u64::try_from(says.events()).unwrap_or(0), Ordering::Relaxed);
         if self.identity.numbering == Numbering::ByRelay && says.events() > 0 {
             self.unnumbered.notify_one();
         }
@@ -100,7 +113,7 @@ impl Shared {
             }
             moved
         });
-        if inbox_moved {
+        if heard.is_some() {
             self.inbox.send_replace(Arc::new(memory.inbox.clone()));
         }
         if let Some(in_force) = says.in_force.take() {
@@ -255,6 +268,12 @@ impl<S: Service> Ledger<S> {
     /// The last number of each partition, as it moves.
     pub fn heads(&self) -> watch::Receiver<BTreeMap<Partition, i64>> {
         self.shared.heads.subscribe()
+    }
+
+    /// How much it has done so far.
+    pub fn throughput(&self) -> Throughput {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Throughput { heard: of(&self.shared.heard_events), said: of(&self.shared.said_events) }
     }
 
     /// The inbox, as it moves.

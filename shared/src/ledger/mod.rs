@@ -39,7 +39,7 @@ mod writer;
 pub use act::{Act, Acted};
 pub use due::{DueFeed, due_at};
 pub use error::{NotTaken, OpenError, ReadError, StoreError};
-pub use handle::Ledger;
+pub use handle::{Ledger, Throughput};
 pub use inbox::{Inbox, Line, Mark};
 pub use incident::{INCIDENTS, Incident, IncidentKind, told as incidents_told};
 pub use job::ToldMark;

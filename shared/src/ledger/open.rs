@@ -109,6 +109,8 @@ fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shar
         incidents: Default::default(),
         failed: watch::Sender::new(None),
         condition: Condition::default(),
+        heard_events: Default::default(),
+        said_events: Default::default(),
         gone: CancellationToken::new(),
         folder: spec.folder.clone(),
         caution,

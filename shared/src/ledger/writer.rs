@@ -195,12 +195,12 @@ impl<S: Service> Writer<S> {
             absorbed.increment(committed.additions.repeated);
         }
         spans::tell(&self.shared, self.service.as_ref(), &group, &committed.answers, self.last);
-        let inbox_moved = !committed.additions.is_empty();
+        let heard = (!committed.additions.is_empty()).then_some(committed.heard);
         self.memory.any_unread = committed.any_unread;
         self.memory.is_clean = committed.is_clean;
         self.memory.inbox.apply(committed.additions);
         self.memory.heads = committed.heads;
-        self.shared.committed(&self.memory, inbox_moved, &mut committed.says, self.last);
+        self.shared.committed(&self.memory, heard, &mut committed.says, self.last);
         committed.answers.iter().for_each(|(_, answer)| self.service.decided(answer));
         commit::hand_out(&mut group, committed.answers, committed.redriven);
         group.into_iter().for_each(Job::confirm);

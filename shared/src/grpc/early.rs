@@ -1,0 +1,124 @@
+//! The gate before everything else. A call whose message is there with its headers is judged before gRPC-Web, deadlines
+//! and the rest of the column are set up for it: under pressure most calls are refused, and what that costs is taken from
+//! those that are let in.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures::future::Either;
+use http::request::Parts;
+use http::{HeaderMap, Request, Version, header};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use tonic::body::Body;
+use tower::Service;
+
+use super::calls::Rules;
+use super::gate::LetIn;
+use super::message::Collected;
+use super::{Answer, Call};
+
+/// A tower service around all others.
+#[derive(Clone)]
+pub(super) struct Early<S> {
+    inner: S,
+    rules: Arc<Rules>,
+}
+
+impl<S> Early<S> {
+    pub(super) fn new(inner: S, rules: Arc<Rules>) -> Early<S> {
+        Early { inner, rules }
+    }
+}
+
+impl<S> Service<Request<Incoming>> for Early<S>
+where
+    S: Service<Call, Response = Answer, Error = Infallible>,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Answer, Infallible>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        if !self.rules.is_shut(head.uri.path()) || !is_plain(&head) {
+            return Either::Right(self.inner.call(Call::from_parts(head, Body::new(body))));
+        }
+        match self.judge(head, body) {
+            Ok(call) => Either::Right(self.inner.call(call)),
+            Err(answer) => Either::Left(ready(Ok(answer))),
+        }
+    }
+}
+
+impl<S> Early<S> {
+    /// The call, to go on with, or its refusal.
+    fn judge(&self, mut head: Parts, mut body: Incoming) -> Result<Call, Answer> {
+        let timing = self.rules.durations.begin(head.uri.path());
+        let mut collected = Collected::default();
+        // Who polls it again, in the column, hears of what comes later.
+        let mut now = Context::from_waker(Waker::noop());
+        loop {
+            match Pin::new(&mut body).poll_frame(&mut now) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data()
+                        && !collected.add(data)
+                    {
+                        break;
+                    }
+                }
+                Poll::Ready(None) => {
+                    let message = collected.into_message();
+                    if let Some(encoded) = message.encoded() {
+                        self.rules.judge(&head, encoded, timing)?;
+                        head.extensions.insert(LetIn);
+                    }
+                    return Ok(Call::from_parts(head, message.into_body()));
+                }
+                Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+            }
+        }
+        let rest = Resumed { read: Some(collected.into_message().into_bytes()), rest: body };
+        Ok(Call::from_parts(head, Body::new(rest)))
+    }
+}
+
+/// gRPC as it is, over HTTP/2: gRPC-Web is translated first.
+fn is_plain(head: &Parts) -> bool {
+    head.version == Version::HTTP_2 && content_type(&head.headers).is_some_and(|it| it == b"application/grpc")
+}
+
+fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    Some(content_type.split(|byte| matches!(byte, b'+' | b';')).next().unwrap_or(content_type))
+}
+
+/// A body of which something was read before.
+struct Resumed {
+    read: Option<Bytes>,
+    rest: Incoming,
+}
+
+impl http_body::Body for Resumed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.read.take().filter(|read| !read.is_empty()) {
+            Some(read) => Poll::Ready(Some(Ok(Frame::data(read)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
