@@ -245,6 +245,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_after_the_question_may_have_been_heard_since() {
+        let mut world = World::new();
+        world.at(1.0, 10, 10, 10);
+        let began = world.began;
+        let at = |seconds| began + Duration::from_secs_f64(seconds);
+        let (asked, told, answered) = (at(1.1), at(1.2), at(1.5));
+        world.edges.head((Source::Gateway, P), world.gateway, 20, told);
+        world.edges.mark(INVENTORY, P, world.gateway, 10, (asked, answered));
+        assert_eq!(world.wait(1.6), 0.0);
+        world.edges.mark(INVENTORY, P, world.gateway, 10, (answered, at(1.7)));
+        assert!((world.wait(1.7) - 0.5).abs() < 0.01, "asked after it was told, it has not heard it");
+    }
+
+    #[test]
     fn a_pause_before_a_burst_is_no_age() {
         let mut world = World::new();
         world.at(1.0, 10, 10, 10);

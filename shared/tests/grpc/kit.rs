@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use http::uri::PathAndQuery;
 use prost::Message;
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 use prost_types::{MethodDescriptorProto, ServiceDescriptorProto};
-use spillway_shared::grpc::{CallError, Deadline, GrpcLimits, GrpcServer, Health, MAX_REQUEST_BYTES, TraceParent};
+use spillway_shared::grpc::{
+    CallError, Deadline, Gate, GrpcLimits, GrpcServer, GrpcServerBuilder, Health, MAX_REQUEST_BYTES, TraceParent,
+};
 use spillway_shared::listen;
 use spillway_shared::listen::connections::Drained;
 use tokio::sync::{oneshot, watch};
@@ -203,8 +206,16 @@ pub async fn start(limits: GrpcLimits) -> Server {
 }
 
 pub async fn start_with(limits: GrpcLimits, drain: Duration) -> Server {
+    serve(GrpcServer::builder(limits), drain)
+}
+
+/// A server with a gate.
+pub fn start_gated(gate: Arc<dyn Gate>) -> Server {
+    serve(GrpcServer::builder(GrpcLimits::default()).gate(gate), Duration::from_secs(10))
+}
+
+fn serve(builder: GrpcServerBuilder, drain: Duration) -> Server {
     let listener = listen::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
-    let builder = GrpcServer::builder(limits);
     let handlers = watch::Sender::new(0);
     let seen = handlers.subscribe();
     let echo = Echo { draining: builder.draining(), handlers };

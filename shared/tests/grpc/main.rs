@@ -5,6 +5,7 @@ mod connections;
 mod discovery;
 mod drain;
 mod errors;
+mod gate;
 mod kit;
 mod limits;
 mod web;
