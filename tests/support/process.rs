@@ -1,6 +1,6 @@
 //! A child that is ended by its own id, and never outlives its test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +24,8 @@ pub struct Ended {
 pub struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    /// Its standard error.
+    log: PathBuf,
 }
 
 fn command(program: &Path, arguments: &[impl AsRef<std::ffi::OsStr>], folder: &Path) -> Command {
@@ -51,14 +53,15 @@ impl Process {
         folder: &Path,
         environment: &[(String, String)],
     ) -> Process {
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("stderr.log"));
+        let path = folder.join("stderr.log");
+        let log = std::fs::File::options().create(true).append(true).open(&path);
         let mut child = command(program, arguments, folder)
             .envs(environment.iter().cloned())
             .stderr(Stdio::from(log.expect("a log")))
             .spawn()
             .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        Process { child, lines }
+        Process { child, lines, log: path }
     }
 
     pub fn id(&self) -> u32 {
@@ -69,7 +72,11 @@ impl Process {
     pub async fn first_line_json(&mut self) -> Value {
         let line =
             timeout(PATIENCE, self.lines.next_line()).await.expect("it says that it is ready").expect("readable");
-        let line = line.unwrap_or_else(|| panic!("it ended before it was ready"));
+        let line = line.unwrap_or_else(|| {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!("it ended before it was ready:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        });
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))
     }
 
