@@ -23,6 +23,7 @@ use spillway_proto::pb::orders::{
     WatchOrderRequest,
 };
 use support::calls::request;
+use support::otlp::Receiver;
 use support::{Options, PATIENCE, System, sums};
 use tonic::{Request, Status};
 use uuid::Uuid;
@@ -176,8 +177,10 @@ async fn verbs(system: &System, orders: &[String], out: &mut Out) {
         out.put(format!("verb {}", line[..line.len().min(2)].join(" ")), shown + &err);
     }
     for order in orders {
-        let (_, shown, err) = system.verb(&["order", "explain", order]).await;
-        out.put("verb order explain", shown + &err);
+        for verb in ["explain", "trace"] {
+            let (_, shown, err) = system.verb(&["order", verb, order]).await;
+            out.put(format!("verb order {verb}"), shown + &err);
+        }
     }
 }
 
@@ -307,9 +310,10 @@ async fn what_is_private_comes_out_nowhere() {
     let provider = canaries::provider::start(PROVIDER_SAYS.to_owned()).await;
     let nats_url = nats.client_url().replace("nats://", &format!("nats://{CHOSEN}:{NATS_PASSWORD}@"));
     let environment = environment(&mail);
+    let spans = Receiver::start().await;
     let arguments = vec!["--provider-url".to_owned(), format!("http://{provider}")];
-    let options =
-        Options { nats_url: Some(nats_url.clone()), environment: environment.clone(), arguments, ..Options::default() };
+    let traced = [environment.clone(), spans.environment()].concat();
+    let options = Options { nats_url: Some(nats_url.clone()), environment: traced, arguments, ..Options::default() };
     let mut system = System::start_with(options).await;
     let mut out = Out::default();
 
@@ -327,6 +331,7 @@ async fn what_is_private_comes_out_nowhere() {
     process(&system, &mut out).await;
     out.put("own end", system.stop().await.to_string());
     out.put("own log", system.log());
+    out.put("own spans", format!("{:?}", spans.seen()));
 
     let leaks = out.leaks(&[&PRIVATE[..], &[URL_PASSWORD]].concat(), |_| true);
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
@@ -336,5 +341,6 @@ async fn what_is_private_comes_out_nowhere() {
     assert!(leaks.is_empty(), "{}", leaks.join("\n"));
     // The places were looked at, and are not empty.
     assert!(out.0.len() > 40 && out.0["own log"].contains("\"level\":\"debug\""), "{:?}", out.0.keys());
+    assert!(out.0["own spans"].contains("PlaceOrder"), "{}", out.0["own spans"]);
     assert!(out.0["own log"].contains("order_placed") && out.0["own metrics of payments"].contains("spillway_"));
 }
