@@ -1,7 +1,9 @@
 //! ListOrders and ListOrderEvents.
 
+use std::collections::BTreeSet;
+
 use spillway_proto::pb::orders::order::State;
-use spillway_proto::pb::orders::{ListOrderEventsRequest, ListOrdersRequest, Order};
+use spillway_proto::pb::orders::{ListOrderEventsRequest, ListOrdersRequest, Order, OrderEvent};
 use spillway_proto::time;
 
 use crate::kit::{Client, World, fields, order_of};
@@ -138,7 +140,11 @@ async fn the_events_of_an_order_come_in_pages_oldest_first() {
     assert_eq!(events.iter().map(|event| event.version).collect::<Vec<_>>(), [1, 2, 3]);
     let types: Vec<_> = events.iter().map(|event| event.r#type.as_str()).collect();
     assert_eq!(types, ["spillway.order.placed.v1", "spillway.stock.refused.v1", "spillway.order.rejected.v1"]);
-    assert!(events.iter().all(|event| event.traceparent == events[0].traceparent && !event.traceparent.is_empty()));
+    // One trace; each event names the step that said it.
+    let trace = |event: &OrderEvent| event.traceparent.get(3..35).map(str::to_owned);
+    assert!(trace(&events[0]).is_some() && events.iter().all(|event| trace(event) == trace(&events[0])));
+    let steps: BTreeSet<_> = events.iter().map(|event| event.traceparent.as_str()).collect();
+    assert_eq!(steps.len(), 3, "{steps:?}");
 }
 
 #[tokio::test]

@@ -267,6 +267,10 @@ impl ledger::Gate for Lane {
         }
     }
 
+    fn is_probing(&self) -> bool {
+        self.gate.inner.breaker.state() == BreakerState::HalfOpen
+    }
+
     fn nothing_due(&self) {
         self.is_idle.store(true, Ordering::Release);
         self.gate.nothing_due(self.number);

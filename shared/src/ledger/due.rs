@@ -219,16 +219,24 @@ impl DueFeed {
     pub fn try_take(&self) -> Option<(Due, u64)> {
         let mut window = self.window();
         while let Some(key) = window.order.pop_front() {
-            let ticket = window.tickets;
-            if let Some(slot) = window.slots.get_mut(&key)
-                && matches!(slot, Slot::Ready(_))
-                && let Slot::Ready(due) = std::mem::replace(slot, Slot::InHand(ticket))
-            {
-                window.tickets += 1;
-                return Some((due, ticket));
+            if let Some(taken) = window.take(&key) {
+                return Some(taken);
             }
         }
         None
+    }
+
+    /// Like [`DueFeed::try_take`], but what was never tried goes first. What has failed before says less about
+    /// whether its peer is well.
+    pub fn try_take_untried(&self) -> Option<(Due, u64)> {
+        let mut window = self.window();
+        let untried = |key: &&Bytes| matches!(window.slots.get(*key), Some(Slot::Ready(due)) if due.attempt <= 1);
+        let Some(key) = window.order.iter().find(untried).cloned() else {
+            drop(window);
+            return self.try_take();
+        };
+        // Its place in the order is passed over when its turn comes: it is in hand by then, or gone.
+        window.take(&key)
     }
 
     /// The row is no longer in hand; if it is still in the table it will be taken again.
@@ -254,6 +262,15 @@ impl Window {
             self.order.pop_front();
         }
         (false, self.behind)
+    }
+
+    /// Takes the row in hand if it is ready.
+    fn take(&mut self, key: &Bytes) -> Option<(Due, u64)> {
+        let ticket = self.tickets;
+        let slot = self.slots.get_mut(key).filter(|slot| matches!(slot, Slot::Ready(_)))?;
+        let Slot::Ready(due) = std::mem::replace(slot, Slot::InHand(ticket)) else { return None };
+        self.tickets += 1;
+        Some((due, ticket))
     }
 
     fn note(&mut self, key: &Bytes, due: Option<&Due>) {

@@ -29,6 +29,11 @@ pub trait Gate: Send + Sync {
     /// Waits until one piece of work may be done.
     fn pass(&self) -> impl Future<Output = Self::Pass> + Send;
 
+    /// What is let through now is to tell whether the peer is well: better by work that has not failed before.
+    fn is_probing(&self) -> bool {
+        false
+    }
+
     /// Nothing is due any more.
     fn nothing_due(&self) {}
 
@@ -235,7 +240,8 @@ impl<S: Service> Ledger<S> {
                 pass = let_through => pass,
             };
             // What was ready may have ended while the gate was closed.
-            if let Some((due, ticket)) = feed.try_take() {
+            let taken = if gate.is_probing() { feed.try_take_untried() } else { feed.try_take() };
+            if let Some((due, ticket)) = taken {
                 return (pass, due, ticket);
             }
         }

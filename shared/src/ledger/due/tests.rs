@@ -111,3 +111,16 @@ fn what_waits_in_the_table_is_not_overtaken_by_what_comes_after_it() {
 fn taken(feed: &DueFeed) -> Vec<u8> {
     std::iter::from_fn(|| feed.try_take()).map(|(due, _)| due.key[0]).collect()
 }
+
+#[test]
+fn a_probe_takes_what_was_never_tried_before_what_has_failed() {
+    let feed = DueFeed::new("charge", 4);
+    feed.swept(vec![], None, true, at(0));
+    let failed = |key| Due { attempt: 3, ..due(key, 5) };
+    feed.committed(&[failed(1), failed(2), due(3, 5), due(4, 5)].map(DueChange::Set), at(5));
+    let untried = || feed.try_take_untried().map(|(due, _)| due.key[0]);
+    assert_eq!((untried(), untried()), (Some(3), Some(4)));
+    assert_eq!(untried(), Some(1), "where there is none, what has waited longest");
+    assert_eq!(feed.try_take().map(|(due, _)| due.key[0]), Some(2), "what was taken out of turn is not taken again");
+    assert_eq!(feed.try_take().map(|(due, _)| due.key[0]), None);
+}
