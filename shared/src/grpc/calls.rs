@@ -114,13 +114,12 @@ impl Rules {
         self.gate.as_ref().is_some_and(|gate| gate.is_shut() && gate.guards(path))
     }
 
-    /// What the gate says of a call that has not entered the column.
-    pub(super) fn judge(&self, head: &Parts, encoded: &[u8], timing: Timing) -> Result<(), Answer> {
-        let refusal = self.gate.as_ref().and_then(|gate| gate.refuse(encoded, tried(&head.headers)));
-        let Some(refusal) = refusal else { return Ok(()) };
+    /// What the gate answers to a call that has not entered the column; `None` where it lets it in.
+    pub(super) fn refuse(&self, head: &Parts, encoded: &[u8], timing: Timing) -> Option<Answer> {
+        let refusal = self.gate.as_ref().and_then(|gate| gate.refuse(encoded, tried(&head.headers)))?;
         let answer = refusal.into_answer();
         self.durations.answered(timing, &answer);
-        Err(answer)
+        Some(answer)
     }
 
     /// A streamed answer lives on after its handler has returned, and so does the time that it takes.

@@ -53,15 +53,21 @@ where
             return Either::Right(self.inner.call(Call::from_parts(head, Body::new(body))));
         }
         match self.judge(head, body) {
-            Ok(call) => Either::Right(self.inner.call(call)),
-            Err(answer) => Either::Left(ready(Ok(answer))),
+            Judged::LetIn(call) => Either::Right(self.inner.call(call)),
+            Judged::Refused(answer) => Either::Left(ready(Ok(answer))),
         }
     }
 }
 
+/// What the gate says of a call.
+enum Judged {
+    /// To go on with; also where it is not all here yet, and is judged later.
+    LetIn(Call),
+    Refused(Answer),
+}
+
 impl<S> Early<S> {
-    /// The call, to go on with, or its refusal.
-    fn judge(&self, mut head: Parts, mut body: Incoming) -> Result<Call, Answer> {
+    fn judge(&self, mut head: Parts, mut body: Incoming) -> Judged {
         let timing = self.rules.durations.begin(head.uri.path());
         let mut collected = Collected::default();
         // Who polls it again, in the column, hears of what comes later.
@@ -78,16 +84,18 @@ impl<S> Early<S> {
                 Poll::Ready(None) => {
                     let message = collected.into_message();
                     if let Some(encoded) = message.encoded() {
-                        self.rules.judge(&head, encoded, timing)?;
+                        if let Some(answer) = self.rules.refuse(&head, encoded, timing) {
+                            return Judged::Refused(answer);
+                        }
                         head.extensions.insert(LetIn);
                     }
-                    return Ok(Call::from_parts(head, message.into_body()));
+                    return Judged::LetIn(Call::from_parts(head, message.into_body()));
                 }
                 Poll::Ready(Some(Err(_))) | Poll::Pending => break,
             }
         }
         let rest = Resumed { read: Some(collected.into_message().into_bytes()), rest: body };
-        Ok(Call::from_parts(head, Body::new(rest)))
+        Judged::LetIn(Call::from_parts(head, Body::new(rest)))
     }
 }
 

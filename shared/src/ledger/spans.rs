@@ -61,7 +61,10 @@ fn heard_by<S: Service>(job: &Job<S>) -> &[Heard<S::Input>] {
     }
 }
 
-fn event_at<S: Service>(group: &[Job<S>], at: Position) -> Option<(&Heard<S::Input>, &Read<S::Input>)> {
+/// An event, and the batch that it came in.
+type Located<'a, I> = (&'a Heard<I>, &'a Read<I>);
+
+fn event_at<S: Service>(group: &[Job<S>], at: Position) -> Option<Located<'_, S::Input>> {
     let heard = heard_by(group.get(at.job)?).get(at.batch)?;
     Some((heard, heard.events.get(at.event)?))
 }
