@@ -61,8 +61,7 @@ async fn in_a_healthy_run_with_load_no_alert_fires() {
     let roles = support::roles::ROLES.map(|role| system.admin(role));
     let prometheus = Prometheus::start(&roles, HEALTHY).await;
     let (grpc, nats) = (format!("http://{}", system.address("grpc")), system.address("nats"));
-    let load =
-        ["load", "--address", &grpc, "--nats-url", &nats, "--rate", "8", "--duration", "60", "--output", "json"];
+    let load = ["load", "--address", &grpc, "--nats-url", &nats, "--rate", "8", "--duration", "60", "--output", "json"];
     let (code, out, err) = process::output(spillway(), &load, system.folder()).await;
     assert_eq!(code, 0, "{out}{err}");
     let confirmed = system.every_order().await.iter().filter(|order| order.state() == State::Confirmed).count();
