@@ -2,16 +2,19 @@
 
 mod metrics {
     pub mod exposition;
+    pub mod provider;
     pub mod sources;
-    pub mod tls;
 }
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use metrics::exposition::{Family, Labels, parse};
-use metrics::{sources, tls};
+use metrics::provider::{ENDS, Provider};
+use metrics::sources;
 use spillway_cli::metrics::catalogue;
 use spillway_proto::pb::orders::WatchOrderRequest;
 use spillway_shared::figure::{Figure, Kind, Roles, Values};
@@ -281,9 +284,9 @@ fn lock(system: &System, ledger: &str) -> rusqlite::Connection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_providers_certificate_is_told() {
-    let provider = tls::Provider::start().await;
+    let provider = Provider::start().await;
     let options = Options {
-        arguments: vec!["--provider-url".to_owned(), provider.url.clone()],
+        arguments: vec!["--provider-url".to_owned(), provider.https.url.clone()],
         environment: vec![("SSL_CERT_FILE".to_owned(), provider.trusted().display().to_string())],
         ..Options::default()
     };
@@ -296,7 +299,7 @@ async fn the_end_of_the_providers_certificate_is_told() {
     let series = family.series();
     let wrong: Vec<String> = series.iter().flat_map(|series| problems("payments", WITH_TLS, family, series)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_eq!(family.sum("", &[("certificate", "provider")]), tls::ENDS as f64);
+    assert_eq!(family.sum("", &[("certificate", "provider")]), ENDS as f64);
     provider.stop().await;
 }
 

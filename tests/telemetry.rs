@@ -10,7 +10,7 @@ mod prometheus;
 #[path = "telemetry/rules.rs"]
 mod rules;
 mod support;
-#[path = "telemetry/tls.rs"]
+#[path = "support/tls.rs"]
 mod tls;
 
 use std::collections::BTreeSet;

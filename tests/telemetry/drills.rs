@@ -1,7 +1,7 @@
 //! The cause of every alert, provoked; each is seen at Prometheus' `/api/v1/alerts`, and goes when its cause does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::Connection;
 use spillway_natsd::testing::TestServer;
@@ -282,7 +282,7 @@ async fn a_disk_that_fills_and_a_certificate_that_ends_are_told() {
     let trusted = here.path().join("trusted.pem");
     let target = provider.address("provider").trim_start_matches("http://").parse().expect("an address");
     // 14 days are eleven hours here.
-    let https = tls::before(target, Duration::from_secs(6 * 3600), &trusted).await;
+    let https = tls::before(target, SystemTime::now() + Duration::from_secs(6 * 3600), &trusted).await;
     let disk = here.path().join("disk");
     std::fs::create_dir(&disk).expect("a folder");
     let mut line: Vec<String> = ["-rm", "sh", "-c", ON_A_SMALL_DISK].map(str::to_owned).to_vec();

@@ -1,9 +1,9 @@
-//! HTTPS in front of a server that speaks HTTP, with a certificate that is about to end.
+//! HTTPS in front of a server that speaks HTTP, with a certificate of its own.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
@@ -24,11 +24,11 @@ impl Drop for Https {
     }
 }
 
-/// Passes on to `target` what comes by TLS. The certificate, which ends in this time, is written to `file` for whoever
+/// Passes on to `target` what comes by TLS. The certificate, which ends at this time, is written to `file` for whoever
 /// should trust it.
-pub async fn before(target: SocketAddr, ends_in: Duration, file: &Path) -> Https {
+pub async fn before(target: SocketAddr, ends: SystemTime, file: &Path) -> Https {
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-    params.not_after = (SystemTime::now() + ends_in).into();
+    params.not_after = ends.into();
     let key = KeyPair::generate().expect("a key");
     let certificate = params.self_signed(&key).expect("a certificate");
     std::fs::write(file, certificate.pem()).expect("written");
