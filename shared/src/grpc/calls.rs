@@ -18,7 +18,7 @@ use tower::Service;
 use super::admission::{Admission, Place};
 use super::deadline::{Allowance, Deadline};
 use super::durations::{Durations, StreamTiming, Timing, code_in};
-use super::gate::{Gate, LetIn};
+use super::gate::{Gate, LetIn, Refusal};
 use super::limits::{GrpcLimits, duration};
 use super::message::Message;
 use super::methods::{Kind, Methods};
@@ -89,14 +89,8 @@ impl Rules {
         {
             let message = Message::read(unread, &self.admission, self.message_timeout).await;
             let message = message.map_err(Status::into_http)?;
-            if let Some(gate) = self.gate.as_ref().filter(|gate| gate.guards(head.uri.path()))
-                && head.extensions.get::<LetIn>().is_none()
-                && let Some(encoded) = message.encoded()
-            {
-                if let Some(refusal) = gate.refuse(encoded, tried(&head.headers)) {
-                    return Err(refusal.into_answer());
-                }
-                head.extensions.insert(LetIn);
+            if let Some(refused) = self.judge(&mut head, &message) {
+                return Err(refused);
             }
             body = Some(message.into_body());
         }
@@ -114,12 +108,17 @@ impl Rules {
         self.gate.as_ref().is_some_and(|gate| gate.is_shut() && gate.guards(path))
     }
 
-    /// What the gate answers to a call that has not entered the column; `None` where it lets it in.
-    pub(super) fn refuse(&self, head: &Parts, encoded: &[u8], timing: Timing) -> Option<Answer> {
-        let refusal = self.gate.as_ref().and_then(|gate| gate.refuse(encoded, tried(&head.headers)))?;
-        let answer = refusal.into_answer();
-        self.durations.answered(timing, &answer);
-        Some(answer)
+    /// What the gate answers to a call; `None` where it lets it in, has done so before, or cannot tell.
+    pub(super) fn judge(&self, head: &mut Parts, message: &Message) -> Option<Answer> {
+        let gate = self.gate.as_ref().filter(|gate| gate.guards(head.uri.path()))?;
+        if head.extensions.get::<LetIn>().is_some() {
+            return None;
+        }
+        let refusal = gate.refuse(message.encoded()?, tried(&head.headers));
+        if refusal.is_none() {
+            head.extensions.insert(LetIn);
+        }
+        refusal.map(Refusal::into_answer)
     }
 
     /// A streamed answer lives on after its handler has returned, and so does the time that it takes.

@@ -18,7 +18,6 @@ use tonic::body::Body;
 use tower::Service;
 
 use super::calls::Rules;
-use super::gate::LetIn;
 use super::message::Collected;
 use super::{Answer, Call};
 
@@ -83,11 +82,9 @@ impl<S> Early<S> {
                 }
                 Poll::Ready(None) => {
                     let message = collected.into_message();
-                    if let Some(encoded) = message.encoded() {
-                        if let Some(answer) = self.rules.refuse(&head, encoded, timing) {
-                            return Judged::Refused(answer);
-                        }
-                        head.extensions.insert(LetIn);
+                    if let Some(answer) = self.rules.judge(&mut head, &message) {
+                        self.rules.durations.answered(timing, &answer);
+                        return Judged::Refused(answer);
                     }
                     return Judged::LetIn(Call::from_parts(head, message.into_body()));
                 }
