@@ -72,14 +72,8 @@ fn event_at<S: Service>(group: &[Job<S>], at: Position) -> Option<Located<'_, S:
 /// The wait in the queue, the step, and the commit in it.
 fn tell_step<I>(shared: &Shared, heard: &Heard<I>, traced: &Traced, commit: Commit, dead: Option<&'static str>) {
     let stream = stream(heard);
-    let id = shared.identity.id;
-    let step = Span::new(traced.context, format!("process {stream}"), traced.read, commit.until)
-        .kind(SpanKind::Consumer)
-        .with(attr::MESSAGING_SYSTEM, SYSTEM)
-        .with(attr::MESSAGING_OPERATION_NAME, "process")
-        .with(attr::MESSAGING_OPERATION_TYPE, "process")
-        .with(attr::MESSAGING_DESTINATION_NAME, stream.clone())
-        .with(attr::MESSAGING_CONSUMER_GROUP_NAME, id.name())
+    let step = Span::new(traced.context, format!("process {stream}"), traced.read, commit.until);
+    let step = processing(step, shared, &stream)
         .with(attr::MESSAGING_MESSAGE_ID, traced.event.to_string())
         .with("spillway.event.type", traced.type_name.clone());
     let step = about(step, &traced.subject);
@@ -108,15 +102,7 @@ fn tell_batch<I>(shared: &Shared, heard: &Heard<I>, raw: &[u8], commit: Commit) 
     let said = time::from_micros(heard.time_us);
     let Some(span) = of_batch(&sampled_in(raw), format!("process {stream}"), commit.from, commit.until) else { return };
     let queued_us = time::to_micros(commit.from) - heard.time_us;
-    let span = span
-        .kind(SpanKind::Consumer)
-        .with(attr::MESSAGING_SYSTEM, SYSTEM)
-        .with(attr::MESSAGING_OPERATION_NAME, "process")
-        .with(attr::MESSAGING_OPERATION_TYPE, "process")
-        .with(attr::MESSAGING_DESTINATION_NAME, stream)
-        .with(attr::MESSAGING_CONSUMER_GROUP_NAME, shared.identity.id.name())
-        .with("spillway.queue.wait_us", queued_us)
-        .event("said", said);
+    let span = processing(span, shared, &stream).with("spillway.queue.wait_us", queued_us).event("said", said);
     shared.tracer.end(span);
 }
 
@@ -151,16 +137,25 @@ impl Sent {
     /// The stream has it.
     pub fn taken(self, tracer: &Tracer, stream: &str, message_id: String, at: Timestamp) {
         let Some(span) = of_batch(&self.carried, format!("publish {stream}"), self.at, at) else { return };
-        let span = span
-            .kind(SpanKind::Producer)
-            .with(attr::MESSAGING_SYSTEM, SYSTEM)
-            .with(attr::MESSAGING_OPERATION_NAME, "publish")
-            .with(attr::MESSAGING_OPERATION_TYPE, "send")
-            .with(attr::MESSAGING_DESTINATION_NAME, stream.to_owned())
+        let span = messaging(span.kind(SpanKind::Producer), ("publish", "send"), stream)
             .with(attr::MESSAGING_MESSAGE_ID, message_id)
             .with(attr::MESSAGING_MESSAGE_BODY_SIZE, i64::try_from(self.bytes).unwrap_or(i64::MAX));
         tracer.end(span);
     }
+}
+
+/// Work on what was heard from a stream.
+fn processing(span: Span, shared: &Shared, stream: &str) -> Span {
+    messaging(span.kind(SpanKind::Consumer), ("process", "process"), stream)
+        .with(attr::MESSAGING_CONSUMER_GROUP_NAME, shared.identity.id.name())
+}
+
+/// An operation on a stream, with the name and the type that the conventions give it.
+fn messaging(span: Span, (name, kind): (&'static str, &'static str), stream: &str) -> Span {
+    span.with(attr::MESSAGING_SYSTEM, SYSTEM)
+        .with(attr::MESSAGING_OPERATION_NAME, name)
+        .with(attr::MESSAGING_OPERATION_TYPE, kind)
+        .with(attr::MESSAGING_DESTINATION_NAME, stream.to_owned())
 }
 
 fn stream<I>(heard: &Heard<I>) -> String {
