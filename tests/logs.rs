@@ -5,7 +5,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{PipeReader, PipeWriter, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use support::calls::{request, with_contact};
+use support::ports::free_ports;
 use support::{Options, PATIENCE, System, spillway, sums};
 use tonic::Request;
 
@@ -181,12 +181,6 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reads, writes)
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
-    // All at once, so that they differ.
-    let taken = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-    taken.map(|listener| listener.local_addr().expect("bound").port())
-}
-
 /// Ended in any case.
 struct Started(Child);
 
@@ -202,9 +196,9 @@ impl Drop for Started {
 async fn full_pipes_on_standard_output_and_error_change_nothing_but_a_counter() {
     let folder = tempfile::tempdir().expect("a folder");
     let flags = ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"];
-    let ports: [u16; 7] = free_ports();
     let others = ["orders", "inventory", "payments", "notifications", "audit"];
-    let admins: [u16; 5] = free_ports();
+    let ports: [u16; 12] = free_ports();
+    let admins = &ports[flags.len()..];
     let (_out, stdout) = full_pipe();
     let (_err, stderr) = full_pipe();
     let mut command = Command::new(spillway());
@@ -230,6 +224,7 @@ async fn full_pipes_on_standard_output_and_error_change_nothing_but_a_counter() 
             if shop.place_order(request("tea-100g", 1, "pm_ok")).await.is_ok() {
                 accepted += 1;
             } else {
+                assert_eq!(up.0.try_wait().expect("asked"), None, "it could not start");
                 every.tick().await;
             }
         }

@@ -8,6 +8,7 @@ pub mod lines;
 pub mod metrics;
 pub mod money;
 pub mod otlp;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod roles;

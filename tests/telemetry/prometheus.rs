@@ -6,6 +6,7 @@ use serde_json::Value;
 use spillway_natsd::{Supervised, on_path, take_output};
 use tempfile::TempDir;
 
+use super::support::ports::free_ports;
 use super::support::{PATIENCE, sums};
 use super::{rules, until};
 
@@ -25,7 +26,8 @@ impl Prometheus {
         }
         write_configuration(&folder, targets);
         let binary = on_path("prometheus").expect("tests/telemetry/run says how to install prometheus");
-        let at = free_port();
+        let [port] = free_ports();
+        let at = format!("127.0.0.1:{port}");
         let arguments = [
             format!("--config.file={}", folder.path().join("prometheus.yml").display()),
             format!("--storage.tsdb.path={}", folder.path().join("kept").display()),
@@ -109,11 +111,6 @@ scrape_configs:
         targets.join(", ")
     );
     std::fs::write(folder.path().join("prometheus.yml"), text).expect("written");
-}
-
-fn free_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").to_string()
 }
 
 /// The command lines of all processes that name this.
