@@ -65,7 +65,13 @@ fn names(spans: &[Seen]) -> Vec<String> {
 async fn one_order_is_one_trace_through_every_role() {
     let receiver = Receiver::start().await;
     let environment = receiver.environment();
-    let mut roles = Roles::start_under(&[], move |_, _| environment.clone()).await;
+    // Only inventory cannot take what holds these words.
+    let refusing = ("FAILPOINTS".to_owned(), "ledger.decide=return(panic poison-panic)".to_owned());
+    let of_role = move |_: &System, role: &str| {
+        let more = (role == "inventory").then(|| refusing.clone());
+        environment.iter().cloned().chain(more).collect()
+    };
+    let mut roles = Roles::start_under(&[], of_role).await;
     roles.add_stock("tea", 1_000).await;
     let (trace, root, header) = client(1, true);
     let order = place(&roles, with_contact(request("tea", 1, "pm_ok"), "ada@example.com"), &header).await;
@@ -121,7 +127,24 @@ async fn one_order_is_one_trace_through_every_role() {
         assert!(!span.resource["service.version"].is_empty() && !span.resource["service.instance.id"].is_empty());
         assert!(!format!("{span:?}").contains("ada@example.com"), "{span:?}");
     }
+    a_dead_letter_raises_the_trace_of_its_order(&receiver, &roles).await;
     what_waits_in_the_queue_is_exported_at_the_end(&receiver, &mut roles).await;
+}
+
+/// Of an order that its client does not want to be traced, and that nothing else happens to.
+async fn a_dead_letter_raises_the_trace_of_its_order(receiver: &Receiver, roles: &Roles) {
+    let (trace, root, header) = client(3, false);
+    let order = place(roles, request("poison-panic", 1, "pm_ok"), &header).await;
+    let dead = ("spillway-inventory", "process spillway-gateway-0");
+    let placed = ("spillway-gateway", "spillway.orders.v1.OrderService/PlaceOrder");
+    let is_told = |spans: &[Seen]| [dead, placed].iter().all(|(service, name)| has(spans, service, name));
+    let spans = receiver.until(&trace, "the step that failed, and what was before it", is_told).await;
+    is_one_tree(&spans, &root);
+    let (dead, placed) = (find(&spans, dead.0, dead.1), find(&spans, placed.0, placed.1));
+    assert!(dead.is_error && dead.of("error.type") == "PANIC", "{dead:?}");
+    assert_eq!(dead.parent, placed.id);
+    assert_eq!(dead.of("messaging.message.conversation_id"), order.order_id);
+    assert_eq!((dead.of("spillway.from_record"), placed.of("spillway.from_record")), ("", "true"));
 }
 
 /// SIGTERM comes before the timer of the export: what waits is told all the same.

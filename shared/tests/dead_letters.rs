@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use common::{Tally, batch, hear, open, spec, total};
+use common::{Tally, adjusted, batch, hear, open, spec, total};
 use spillway_proto::ledgers::Ledger as Source;
 use spillway_proto::pb::ops::dead_letter::State;
 use spillway_proto::pb::ops::{DeadLetter, DeadLetterChoice};
-use spillway_proto::{Event, EventKind, Incarnation, Partition, batch as batches};
+use spillway_proto::time::Timestamp;
+use spillway_proto::{Envelope, Event, EventKind, Incarnation, NewEvent, Partition, batch as batches};
 use spillway_shared::ledger::letters::{self, Asked};
 use spillway_shared::ledger::{Batch, Came, Cause, Ledger, Origin, Redriven};
 use tokio_util::sync::CancellationToken;
@@ -49,12 +50,16 @@ fn id_of(letter: &DeadLetter) -> Uuid {
 
 /// What it said of its dead letters, and nothing else.
 async fn told(ledger: &Ledger<Tally>) -> Vec<Event> {
+    let told = told_as_said(ledger).await.into_iter();
+    told.map(|event| Event::decode(event.kind().expect("known"), event.payload).expect("decodes")).collect()
+}
+
+async fn told_as_said(ledger: &Ledger<Tally>) -> Vec<Envelope> {
     let outbox = ledger.outbox(HERE, 1, 1000, 1 << 24).await.expect("answers");
     let events = outbox.into_iter().flat_map(|batch| batches::read(batch.body).expect("a batch"));
     let events = events.map(|event| event.expect("an event"));
     let ours = [EventKind::DeadLetterRedriven, EventKind::DeadLetterDiscarded];
-    let of_letters = events.filter(|event| event.kind().is_some_and(|kind| ours.contains(&kind)));
-    of_letters.map(|event| Event::decode(event.kind().expect("known"), event.payload).expect("decodes")).collect()
+    events.filter(|event| event.kind().is_some_and(|kind| ours.contains(&kind))).collect()
 }
 
 /// Waits until the file is free, after a clean end.
@@ -180,6 +185,25 @@ async fn what_is_put_away_stays_with_its_reason_and_is_told() {
     assert_eq!(told(&ledger).await.len(), 2);
     assert_eq!(ledger.redrive(dead.iter().map(id_of).collect(), "too late").await.expect("done"), []);
     assert_eq!(total(&ledger, "shaky").await, 0);
+}
+
+#[tokio::test]
+async fn what_operators_do_to_a_dead_letter_is_said_in_the_trace_of_its_event() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path());
+    let traceparent = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00";
+    let mut said = batches::BatchWriter::default();
+    let event = NewEvent { traceparent: traceparent.to_owned(), ..adjusted("shaky", 5, "1") };
+    said.push(&event, Source::Inventory, Timestamp::UNIX_EPOCH);
+    hear(&ledger, &[Batch { body: said.into_bytes().into(), ..batch(LIFE, 1, &[]) }]).await;
+    let dead = letters_in(&ledger, State::Dead).await;
+    assert_eq!(dead[0].traceparent, traceparent);
+    ledger.redrive(vec![id_of(&dead[0])], "another try").await.expect("done");
+    ledger.act(move |tx, says, at| letters::discard(tx, says, &dead, "a test's", at)).await.expect("done");
+    let told = told_as_said(&ledger).await;
+    let traces: Vec<(Option<EventKind>, &str)> = told.iter().map(|told| (told.kind(), &told.traceparent[..])).collect();
+    let kinds = [EventKind::DeadLetterRedriven, EventKind::DeadLetterDiscarded];
+    assert_eq!(traces, kinds.map(|kind| (Some(kind), traceparent)));
 }
 
 /// Opens as another build does.

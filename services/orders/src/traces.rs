@@ -1,10 +1,11 @@
 //! Traces told from the record: what became of an order before anybody knew that its trace was worth keeping.
 //!
-//! A ledger may raise the decision of the sampler for an order that waits, fails or is handed in again. What was done
-//! before then was exported by nobody; orders keeps every event as it was said, and the spans follow from those, each with
+//! A ledger may raise the decision of the sampler for an order that waits, fails, is dead-lettered or handed in again. What
+//! was done before then was exported by nobody; orders keeps every event as it was said, and the spans follow from those, each with
 //! the id that its ledger would have given it. A step is told here if and only if its cause was said unsampled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use spillway_proto::trace::{Cause, Said, Step, steps};
 use spillway_proto::{Ledger as Source, OrderId, TraceContext, envelope, ledgers};
@@ -12,6 +13,7 @@ use spillway_shared::bus::Bus;
 use spillway_shared::ledger::{Ledger, Recorded};
 use spillway_shared::telemetry::{Span, SpanKind, attribute as attr};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::service::Orders;
@@ -19,6 +21,12 @@ use crate::store;
 
 /// The method that placed it.
 const PLACE_ORDER: &str = "spillway.orders.v1.OrderService/PlaceOrder";
+
+/// What was raised before it is heard of here (inventory cannot take the first event of an order, and is faster) waits for
+/// it; so long, and so many at most.
+const UNHEARD_FOR: Duration = Duration::from_secs(60);
+const UNHEARD: usize = 256;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Exports what commits left to be told from the record, until `stop`.
 pub async fn tell(ledger: Ledger<Orders>, stop: CancellationToken) {
@@ -109,21 +117,38 @@ pub async fn hear_raised(ledger: Ledger<Orders>, bus: Bus, stop: CancellationTok
     }
     let partition = ledger.identity().id.partition;
     let mut raised = bus.raised(partition);
+    let mut unheard: VecDeque<(Instant, OrderId)> = VecDeque::new();
+    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
-        let order = tokio::select! {
-            order = raised.next() => order,
+        let told = tokio::select! {
+            order = raised.next() => vec![(Instant::now(), order)],
+            _ = look.tick(), if !unheard.is_empty() => unheard.drain(..).collect(),
             () = stop.cancelled() => return,
         };
-        let taken = ledger.act(move |tx, says, _at| {
-            if let Some(version) = store::trace(tx, order)? {
-                says.recorded(*order.as_bytes(), 0, version);
+        for (since, order) in told {
+            let is_taken = take_to_heart(&ledger, order).await;
+            if !is_taken && since.elapsed() < UNHEARD_FOR && unheard.len() < UNHEARD {
+                unheard.push_back((since, order));
             }
-            Ok(())
-        });
-        if let Err(error) = taken.await {
-            tracing::debug!(%order, %error, "a raised trace was not taken to heart");
         }
     }
+}
+
+/// False where it was not heard of yet.
+async fn take_to_heart(ledger: &Ledger<Orders>, order: OrderId) -> bool {
+    if let Ok(false) = ledger.query(move |tx| store::is_known(tx, order)).await {
+        return false;
+    }
+    let taken = ledger.act(move |tx, says, _at| {
+        if let Some(version) = store::trace(tx, order)? {
+            says.recorded(*order.as_bytes(), 0, version);
+        }
+        Ok(())
+    });
+    if let Err(error) = taken.await {
+        tracing::debug!(%order, %error, "a raised trace was not taken to heart");
+    }
+    true
 }
 
 #[cfg(test)]

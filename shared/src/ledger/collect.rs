@@ -68,15 +68,16 @@ impl<S: Service> Attempt<'_, S> {
                 continue;
             }
             for (event_index, event) in batch.events.iter().enumerate() {
+                let at = Position { job, batch: batch_index, event: event_index };
                 match event {
                     Read::Input { input, raw, .. } => {
-                        let at = Position { job, batch: batch_index, event: event_index };
                         found.inputs.push(Item { at, input, raw });
                     }
                     Read::Passed => {}
                     Read::Dead { cause, error, raw, .. } => {
                         let whole = self.service.keeps_batches_whole();
-                        found.dead.push(DeadLetter::of(batch, *cause, error, raw, whole));
+                        let letter = DeadLetter::of(batch, *cause, error, raw, whole);
+                        found.dead.push(DeadLetter { at: Some(at), ..letter });
                     }
                 }
             }
@@ -92,17 +93,17 @@ impl<S: Service> Attempt<'_, S> {
         }
         let mut outcome = Redriven::Taken;
         for (event, read) in heard.events.iter().enumerate() {
+            let at = Position { job, batch: 0, event };
             match read {
-                Read::Input { input, raw, .. } => {
-                    found.inputs.push(Item { at: Position { job, batch: 0, event }, input, raw })
-                }
+                Read::Input { input, raw, .. } => found.inputs.push(Item { at, input, raw }),
                 Read::Passed => {}
                 Read::Dead { cause, error, .. } if heard.events.len() == 1 => {
                     outcome = Redriven::StillDead(*cause, error.clone());
                 }
                 Read::Dead { cause, error, raw, .. } => {
                     let whole = self.service.keeps_batches_whole();
-                    found.dead.push(DeadLetter::of(heard, *cause, error, raw, whole));
+                    let letter = DeadLetter::of(heard, *cause, error, raw, whole);
+                    found.dead.push(DeadLetter { at: Some(at), ..letter });
                 }
             }
         }

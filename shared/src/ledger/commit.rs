@@ -72,8 +72,8 @@ pub(super) struct Committed<A> {
     pub heads: Heads,
     pub says: Says,
     pub answers: Vec<(Position, A)>,
-    /// Dead letters written, by cause; and those that were resolved.
-    pub dead: Vec<Cause>,
+    /// Dead letters written, each with the place of its event where it is one; and how many were resolved.
+    pub dead: Vec<(Option<Position>, Cause)>,
     pub resolved: usize,
     pub any_unread: bool,
     pub is_clean: bool,
@@ -141,7 +141,7 @@ impl<S: Service> Attempt<'_, S> {
             self.step("relay.after_mark");
         }
         let has_written = connection.total_changes() > changes_before;
-        let dead = found.dead.iter().map(|letter| letter.cause).collect();
+        let dead = found.dead.iter().map(|letter| (letter.at, letter.cause)).collect();
         let heard = found.inputs.iter().filter(|item| !item.raw.is_empty()).count() as u64;
         let Collected { additions, redriven, .. } = found;
         Ok(Committed {

@@ -9,6 +9,7 @@ use spillway_proto::envelope::{self, Remains};
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{DEFAULT_SHOP, Ledger, LedgerId, ids};
 
+use super::commit::Position;
 use super::error::StoreError;
 use super::fingerprint;
 use super::inbox::Line;
@@ -19,6 +20,8 @@ use super::tx::{Tx, Value};
 /// A message, or one event of a batch, that could not be taken.
 #[derive(Clone)]
 pub(super) struct DeadLetter {
+    /// Where its event stands in the group; `None` of a message that could not be read at all.
+    pub at: Option<Position>,
     pub source: Ledger,
     pub number: Option<BatchNumber>,
     pub cause: Cause,
@@ -37,6 +40,7 @@ impl DeadLetter {
     /// Of a whole message, or of one event of it.
     pub fn of<I>(heard: &Heard<I>, cause: Cause, error: &str, body: &Bytes, whole: bool) -> Self {
         DeadLetter {
+            at: None,
             source: heard.source,
             number: heard.number,
             cause,

@@ -252,7 +252,8 @@ pub fn discard(
             shop: shops.remove(id).unwrap_or_default(),
             subject: Subject::DeadLetter(*id),
             occurrence: String::new(),
-            traceparent: String::new(),
+            // Of the event that it is, as with one that is handed in again.
+            traceparent: letter.traceparent.clone(),
             event: v1::DeadLetterDiscarded { fingerprint, cause, reason }.into(),
         });
     }

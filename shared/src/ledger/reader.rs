@@ -1,11 +1,13 @@
 //! Reading what came, and the step in its trace that each event becomes.
 
-use spillway_proto::time::{self, Timestamp};
+use bytes::Bytes;
+use spillway_proto::time::Timestamp;
 use spillway_proto::trace::{self, Part, part_span, step_span};
-use spillway_proto::{BadEvent, Envelope, EventId, Ledger as Source, Subject, TraceContext};
+use spillway_proto::{BadEvent, Envelope, EventId, Ledger as Source, Subject, TraceContext, envelope};
+use uuid::Uuid;
 
 use super::service::{Cause, Read, Service, Unreadable};
-use crate::telemetry::{LONG_WAIT, LONGEST_IN_ONE, Tracer};
+use crate::telemetry::{Delay, Tracer};
 
 /// Who reads, and when.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +31,32 @@ pub struct Traced {
     pub subject: Subject,
     pub said: Timestamp,
     pub read: Timestamp,
+    /// Whoever keeps the order's record tells of the step, like of those before it; of a dead letter nobody else does.
+    pub is_recorded: bool,
 }
 
 impl Traced {
+    /// Of an event that became a dead letter and whose step was not to be traced, or could not be told then: as far as the
+    /// event can be read. The trace of an order that this happens to is raised. `None` where it is not, or has no trace.
+    pub fn of_dead(
+        listener: Source,
+        raw: &Bytes,
+        (said, read): (Timestamp, Timestamp),
+        tracer: &Tracer,
+    ) -> Option<Self> {
+        let left = envelope::remains(raw.clone());
+        let cause = TraceContext::parse(&left.traceparent)?;
+        let subject = Subject::parse(&left.subject)?;
+        let event = EventId(Uuid::try_parse(&left.id).ok()?);
+        let context = cause.at(step_span(listener, event));
+        let is_renewed = Delay::between(said, read) == Delay::TooLongForOneTrace;
+        let context = if is_renewed { context.renewed() } else { context };
+        let is_sampled = cause.is_sampled() || tracer.raise(subject.order());
+        let context = context.sampled(is_sampled);
+        let type_name = left.type_name;
+        is_sampled.then_some(Traced { context, cause, event, type_name, subject, said, read, is_recorded: false })
+    }
+
     /// It begins a trace of its own: the cause is linked, and no parent.
     pub fn is_renewed(&self) -> bool {
         self.context.trace_id != self.cause.trace_id
@@ -72,20 +97,18 @@ impl Reader<'_> {
     fn enter(&self, event: &mut Envelope) -> Option<Box<Traced>> {
         let span = step_span(self.listener, event.id);
         let was_sampled = trace::is_sampled(&event.traceparent);
-        let waited_us = time::to_micros(self.now) - time::to_micros(event.time);
-        let is_usual = waited_us < i64::try_from(LONG_WAIT.as_micros()).unwrap_or(i64::MAX) && !self.is_redriven;
-        if !was_sampled && is_usual {
+        let delay = Delay::between(event.time, self.now);
+        if !was_sampled && delay == Delay::Usual && !self.is_redriven {
             trace::put_span(&mut event.traceparent, span);
             return None;
         }
         let cause = TraceContext::parse(&event.traceparent)?;
-        let is_renewed = self.is_redriven || waited_us > i64::try_from(LONGEST_IN_ONE.as_micros()).unwrap_or(i64::MAX);
+        let is_renewed = self.is_redriven || delay == Delay::TooLongForOneTrace;
         let context = if is_renewed { cause.at(span).renewed() } else { cause.at(span) };
         let context = context.sampled(was_sampled || self.tracer.raise(event.subject.order()));
         event.traceparent = context.to_string();
-        // A step that was raised is told of by whoever keeps the record, like those before it.
-        let is_told_here = self.tracer.is_on() && context.is_sampled() && (was_sampled || is_renewed);
-        is_told_here.then(|| {
+        let is_told = self.tracer.is_on() && context.is_sampled();
+        is_told.then(|| {
             Box::new(Traced {
                 context,
                 cause,
@@ -94,6 +117,7 @@ impl Reader<'_> {
                 subject: event.subject.clone(),
                 said: event.time,
                 read: self.now,
+                is_recorded: !was_sampled && !is_renewed,
             })
         })
     }

@@ -6,22 +6,20 @@ use spillway_proto::{OrderId, TraceContext};
 
 use super::says::Due;
 use super::work::Wait;
-use crate::telemetry::{LONG_WAIT, LONGEST_IN_ONE, Span, Tracer};
+use crate::telemetry::{Delay, Span, Tracer};
 
 impl Wait {
     /// Tells of the wait, and answers where in its trace the work goes on; none where that is not sampled. A wait of over a
     /// second may raise what was not; after one of over an hour a trace of its own begins, which `traceparent` names
     /// from then on.
     pub fn resume(&self, tracer: &Tracer, due: &Due, order: OrderId, traceparent: &mut String) -> Option<TraceContext> {
-        let waited_us = time::to_micros(self.taken) - time::to_micros(self.due);
-        let is_longer_than =
-            |limit: std::time::Duration| waited_us > i64::try_from(limit.as_micros()).unwrap_or(i64::MAX);
+        let delay = Delay::between(self.due, self.taken);
         let was_sampled = trace::is_sampled(traceparent);
-        if !was_sampled && !is_longer_than(LONG_WAIT) {
+        if !was_sampled && delay == Delay::Usual {
             return None;
         }
         let before = TraceContext::parse(traceparent)?;
-        let is_renewed = is_longer_than(LONGEST_IN_ONE);
+        let is_renewed = delay == Delay::TooLongForOneTrace;
         let context = if is_renewed { before.renewed() } else { before };
         let context = context.sampled(was_sampled || tracer.raise(Some(order)));
         if context != before {

@@ -1,15 +1,17 @@
 //! The spans of what a ledger heard: worked out after the commit, from times that are known by then.
 
+use bytes::Bytes;
 use opentelemetry_semantic_conventions::attribute as attr;
 use spillway_proto::time::{self, Timestamp};
 use spillway_proto::trace::{Part, sampled_in};
-use spillway_proto::{Subject, TraceContext};
+use spillway_proto::{Subject, TraceContext, batch};
 
-use super::commit::Position;
+use super::commit::{Committed, Position};
 use super::handle::Shared;
 use super::job::Job;
 use super::reader::Traced;
-use super::service::{Heard, Read, Service};
+use super::redrive::Redriven;
+use super::service::{Cause, Heard, Read, Service};
 use super::spec;
 use crate::telemetry::{Span, SpanKind, Tracer};
 
@@ -29,26 +31,50 @@ pub(super) fn tell<S: Service>(
     shared: &Shared,
     service: &S,
     group: &[Job<S>],
-    decided: &[(Position, S::Answer)],
+    committed: &Committed<S::Answer>,
     from: Timestamp,
 ) {
     if !shared.tracer.is_on() {
         return;
     }
-    let commit = Commit { from, until: spec::now(shared.clock.as_ref()), inputs: decided.len() };
-    for (at, _) in decided {
+    let commit = Commit { from, until: spec::now(shared.clock.as_ref()), inputs: committed.answers.len() };
+    for (at, _) in &committed.answers {
         let Some((heard, read)) = event_at(group, *at) else { continue };
         match read {
+            Read::Input { traced: Some(traced), .. } if traced.is_recorded => {}
             Read::Input { traced: Some(traced), .. } => tell_step(shared, heard, traced, commit, None),
             Read::Input { raw, .. } if service.keeps_batches_whole() => tell_batch(shared, heard, raw, commit),
             Read::Input { .. } | Read::Passed | Read::Dead { .. } => {}
         }
     }
-    for heard in group.iter().flat_map(heard_by) {
-        for read in &heard.events {
-            if let Read::Dead { traced: Some(traced), cause, .. } = read {
-                tell_step(shared, heard, traced, commit, Some(cause.name()));
+    let written = committed.dead.iter().filter_map(|(at, _)| *at);
+    // One that was handed in again and is still dead is no new one.
+    let still = committed.redriven.iter().filter(|(_, outcome)| matches!(outcome, Redriven::StillDead(..)));
+    for at in written.chain(still.map(|(job, _)| Position { job: *job, batch: 0, event: 0 })) {
+        if let Some((heard, Read::Dead { cause, raw, traced, .. })) = event_at(group, at) {
+            match traced {
+                Some(traced) => tell_step(shared, heard, traced, commit, Some(cause.name())),
+                None if matches!(group.get(at.job), Some(Job::Redrive(_))) => {}
+                None => tell_untraced(shared, service, heard, raw, (commit, *cause)),
             }
+        }
+    }
+}
+
+/// A dead letter that nobody meant to trace raises its order's trace; that of a whole batch those of all its orders.
+fn tell_untraced<S: Service>(
+    shared: &Shared,
+    service: &S,
+    heard: &Heard<S::Input>,
+    raw: &Bytes,
+    (commit, cause): (Commit, Cause),
+) {
+    let listener = shared.identity.id.ledger;
+    let said = if heard.time_us > 0 { time::from_micros(heard.time_us) } else { commit.from };
+    let events = if service.keeps_batches_whole() { batch::split(raw.clone()) } else { Ok(vec![raw.clone()]) };
+    for event in events.unwrap_or_default() {
+        if let Some(traced) = Traced::of_dead(listener, &event, (said, commit.from), &shared.tracer) {
+            tell_step(shared, heard, &traced, commit, Some(cause.name()));
         }
     }
 }

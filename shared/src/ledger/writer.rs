@@ -194,7 +194,7 @@ impl<S: Service> Writer<S> {
             let absorbed = metrics::counter!("spillway_duplicates_absorbed_total", "role" => role);
             absorbed.increment(committed.additions.repeated);
         }
-        spans::tell(&self.shared, self.service.as_ref(), &group, &committed.answers, self.last);
+        spans::tell(&self.shared, self.service.as_ref(), &group, &committed, self.last);
         let heard = (!committed.additions.is_empty()).then_some(committed.heard);
         self.memory.any_unread = committed.any_unread;
         self.memory.is_clean = committed.is_clean;
@@ -213,7 +213,7 @@ impl<S: Service> Writer<S> {
     fn note_dead_letters(&self, committed: &Committed<S::Answer>) {
         let role = self.shared.identity.id.ledger.name();
         if !committed.dead.is_empty() {
-            let only_newer = committed.dead.iter().all(|cause| *cause == Cause::Newer);
+            let only_newer = committed.dead.iter().all(|(_, cause)| *cause == Cause::Newer);
             let (ledger, count) = (self.shared.identity.id, committed.dead.len());
             if only_newer {
                 tracing::info!(%ledger, count, "dead letters of a newer kind written, for a newer build");
@@ -221,7 +221,7 @@ impl<S: Service> Writer<S> {
                 tracing::warn!(%ledger, count, "dead letters written");
             }
         }
-        for cause in &committed.dead {
+        for (_, cause) in &committed.dead {
             metrics::counter!("spillway_dead_letters_written_total", "role" => role, "cause" => cause.name())
                 .increment(1);
         }

@@ -5,6 +5,7 @@
 //! a look at one byte for each event; trace contexts flow all the same.
 
 mod config;
+mod delay;
 mod export;
 mod sampling;
 mod span;
@@ -23,15 +24,10 @@ use export::Exporting;
 use sampling::Bucket;
 
 pub use config::TelemetryConfig;
+pub use delay::Delay;
 pub use opentelemetry::trace::SpanKind;
 pub use opentelemetry_semantic_conventions::attribute;
 pub use span::Span;
-
-/// Waits from then on are worth a look: what waits longer is traced whatever the sampler said.
-pub const LONG_WAIT: Duration = Duration::from_secs(1);
-
-/// What goes on after a longer wait begins a trace of its own, linked to the first: no backend shows both well in one.
-pub const LONGEST_IN_ONE: Duration = Duration::from_secs(3600);
 
 /// Orders raised that wait to be told of. More are told of by their events alone.
 const RAISED: usize = 256;
@@ -112,8 +108,9 @@ impl Tracer {
         TraceContext::new(trace_id, rand::random(), is_sampled)
     }
 
-    /// Whether something that was not sampled is worth to be from now on: it waited, failed or was handed in again. The
-    /// order that it is about, if there is one, is told of, so that its earlier steps are exported from the record.
+    /// Whether something that was not sampled is worth to be from now on: it waited, failed, became a dead letter
+    /// or was handed in again. The order that it is about, if there is one, is told of, so that its earlier steps are
+    /// exported from the record.
     pub fn raise(&self, order: Option<OrderId>) -> bool {
         let Some(inner) = &self.inner else { return false };
         let is_raised = match &inner.sampling {

@@ -9,7 +9,7 @@ pub use book::Book;
 #[cfg(test)]
 pub(crate) use reads::{PENDING_QUERIES, page_query};
 pub use reads::{PageFilter, Shown, Story, history, oldest_waiting, page, pending, story};
-pub use rows::trace;
+pub use rows::{is_known, trace};
 pub use schema::MIGRATIONS;
 
 use spillway_proto::OrderId;

@@ -212,6 +212,12 @@ pub(super) fn insert_history(tx: &Tx<'_>, history: &[Record]) -> Result<(), Stor
     Ok(())
 }
 
+/// Whether this order was ever heard of.
+pub fn is_known(tx: &Tx<'_>, order_id: OrderId) -> Result<bool, StoreError> {
+    let known = tx.read("select 1 from orders where order_id = $1", &[order_id.as_bytes().into()], |row| row.int(0))?;
+    Ok(!known.is_empty())
+}
+
 /// From now on the trace of this order is exported. Answers its version; `None` where it was so before, or the order was
 /// never heard of.
 pub fn trace(tx: &Tx<'_>, order_id: OrderId) -> Result<Option<i64>, StoreError> {

@@ -1,5 +1,5 @@
 use spillway_proto::pb::events::StockAdjusted;
-use spillway_proto::{NewEvent, envelope};
+use spillway_proto::{NewEvent, envelope, time};
 
 use super::*;
 
