@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use spillway_natsd::testing::TestServer;
 use support::calls::request;
+use support::process::Process;
 use support::roles::{ROLES, Roles};
-use support::{PATIENCE, System, sums};
+use support::{PATIENCE, System, spillway, sums};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tonic_health::pb::HealthCheckRequest;
@@ -86,6 +88,7 @@ async fn every_role_tells_who_it_is_what_it_needs_and_whether_it_has_it() {
         let names = checks(&body);
         assert!(names.contains(&("ledger".to_owned(), true)), "{role}: {names:?}");
         assert!(names.contains(&("jetstream".to_owned(), role != "gateway")), "{role}: {names:?}");
+        assert!(names.contains(&("stream".to_owned(), role != "gateway")), "{role}: {names:?}");
         let listens = names.iter().filter(|(name, needed)| name == "consumer" && *needed).count();
         let hears = role.parse::<spillway_proto::Ledger>().expect("a ledger").hears().len();
         assert_eq!(listens, hears, "{role}: {names:?}");
@@ -166,4 +169,33 @@ async fn a_role_that_drains_is_not_ready_at_once_and_one_that_is_gone_is_told() 
     assert!(finding(&findings, "roles").1.contains("no answer from payments"), "{code} {findings:?}");
     all.restart("payments").await;
     all.ended(&order.order_id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_whose_stream_finds_no_room_says_why_it_is_not_ready() {
+    let nats = TestServer::start_with(|server| server.max_file_store = Some(64_000_000)).await;
+    let mut system = System::without_process();
+    let data = system.data().display().to_string();
+    let url = nats.client_url();
+    let arguments = ["run", "audit", "--output", "json", "--data", &data, "--admin", "127.0.0.1:0", "--nats-url", &url];
+    let arguments = arguments.map(str::to_owned);
+    let mut audit = Process::start_in(spillway(), &arguments, system.folder(), &[]).await;
+    let said = audit.first_line_json().await;
+    system.place = serde_json::json!({ "admin": { "audit": said["addresses"]["admin"] } });
+    let mut every = tokio::time::interval(Duration::from_millis(50));
+    let told = async {
+        loop {
+            every.tick().await;
+            let (status, body) = json("audit", &system, "/ready").await;
+            assert_eq!(status, 503, "{body}");
+            let checks = body["checks"].as_array().expect("checks").iter();
+            let stream = checks.filter(|check| check["name"] == "stream").find_map(|check| check["problem"].as_str());
+            let words = ["spillway-audit-0", "insufficient storage", "nats.stream.max_bytes (1073741824 bytes)"];
+            if words.iter().all(|word| stream.is_some_and(|why| why.contains(word))) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("it says why");
+    audit.stop().await;
 }

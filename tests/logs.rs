@@ -14,6 +14,7 @@ use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use support::calls::{request, with_contact};
 use support::ports::free_ports;
 use support::{Options, PATIENCE, System, spillway, sums};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tonic::Request;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -59,6 +60,7 @@ async fn an_order_is_told_line_by_line_by_every_service_with_its_trace() {
     let ended = lines.iter().find(|line| line["event"] == "order_rejected").expect("it is there");
     assert_eq!(text(ended, "reason"), "REASON_OUT_OF_STOCK");
 
+    what_a_call_says_is_said_in_its_trace(&system).await;
     // Each with its own name, although one process plays them all.
     system.stop().await;
     let drained = system.lines().into_iter().filter(|line| line["msg"] == "drained");
@@ -72,6 +74,23 @@ async fn an_order_is_told_line_by_line_by_every_service_with_its_trace() {
         let service = text(&line, "service");
         assert!(SERVICES.contains(&service) || ["provider", "up"].contains(&service), "{line}");
     }
+}
+
+/// The gateway cannot write: it says so in the trace of each order that it does not accept.
+async fn what_a_call_says_is_said_in_its_trace(system: &System) {
+    let file = rusqlite::Connection::open(system.ledger("gateway")).expect("opens");
+    file.execute_batch("begin immediate").expect("locked");
+    let trace = TRACE.replace('4', "5");
+    let mut order = Request::new(request("tea", 1, "pm_ok"));
+    order.metadata_mut().insert("traceparent", format!("00-{trace}-00f067aa0ba902b7-00").parse().expect("a header"));
+    order.set_timeout(PATIENCE);
+    let refused = system.orders().place_order(order).await.expect_err("the file is locked");
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+    let lines = system.lines();
+    let said = lines.iter().find(|line| line["msg"] == "an order was not accepted").expect("it is said");
+    assert_eq!((text(said, "level"), text(said, "service"), text(said, "trace_id")), ("warn", "gateway", &trace[..]));
+    assert!(text(said, "span_id").len() == 16 && text(said, "span_id") != "00f067aa0ba902b7", "{said}");
+    file.execute_batch("rollback").expect("free again");
 }
 
 /// Lines a second, in the test of load.
@@ -194,6 +213,12 @@ impl Drop for Started {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_pipes_on_standard_output_and_error_change_nothing_but_a_counter() {
+    for stream in ["stdout", "stderr"] {
+        full_pipes_change_nothing_but_a_counter(stream).await;
+    }
+}
+
+async fn full_pipes_change_nothing_but_a_counter(stream: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let flags = ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"];
     let others = ["orders", "inventory", "payments", "notifications", "audit"];
@@ -209,6 +234,7 @@ async fn full_pipes_on_standard_output_and_error_change_nothing_but_a_counter() 
     for (role, port) in others.iter().zip(admins) {
         command.arg("--set").arg(format!("admin.{role}=127.0.0.1:{port}"));
     }
+    command.env("SPILLWAY_LOG__STREAM", stream);
     command.env("SPILLWAY_LOG__LEVEL", "trace").stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     let mut up = Started(command.spawn().expect("it starts"));
     drop(command);
@@ -257,4 +283,63 @@ async fn full_pipes_on_standard_output_and_error_change_nothing_but_a_counter() 
     };
     let status = tokio::time::timeout(PATIENCE, ended).await.expect("it drains and ends");
     assert!(status.success(), "{status}");
+}
+
+/// Starts a verb that goes on, waits for this line on its standard output, and ends it. Answers its standard output and error.
+async fn said_until(arguments: &[&str], is_last: impl Fn(&str) -> bool) -> (Vec<String>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (err, stderr) = (folder.path().join("err"), std::fs::File::create(folder.path().join("err")).expect("a file"));
+    let mut command = tokio::process::Command::new(spillway());
+    command.args(arguments).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    let mut child = command.kill_on_drop(true).spawn().expect("it starts");
+    let mut out = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut said: Vec<String> = Vec::new();
+    let read = async {
+        let mut is_signalled = false;
+        while let Some(line) = out.next_line().await.expect("readable") {
+            if !is_signalled && is_last(&line) {
+                let pid = Pid::from_raw(i32::try_from(child.id().expect("it runs")).expect("an id")).expect("an id");
+                kill_process(pid, Signal::TERM).expect("signalled");
+                is_signalled = true;
+            }
+            said.push(line);
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("it says so, and ends");
+    assert!(child.wait().await.expect("waited").success());
+    (said, std::fs::read_to_string(err).expect("readable"))
+}
+
+fn is_log(line: &str) -> bool {
+    let read = serde_json::from_str::<Value>(line);
+    read.is_ok_and(|line| line["level"].is_string() && line["service"].is_string() && line["msg"].is_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_and_up_log_to_standard_output_unless_that_is_for_json() {
+    let run = ["run", "provider", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    let is_started = |line: &str| line.contains(r#""msg":"started""#);
+    let (out, err) = said_until(&[&run[..], &["--data", "data"]].concat(), is_started).await;
+    assert!(out.iter().all(|line| is_log(line)), "nothing but the log: {out:#?}");
+    assert_eq!(err, "");
+    let json = ["--data", "data", "--output", "json"];
+    let (out, err) = said_until(&[&run[..], &json].concat(), |line| line.contains("addresses")).await;
+    assert_eq!(out.len(), 1, "nothing but what the verb prints: {out:#?}");
+    assert!(err.lines().all(is_log) && err.lines().any(is_started), "{err}");
+
+    let mut up = vec!["up", "--ephemeral"];
+    let ports = ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"];
+    let ports = ports.map(|port| format!("--{port}-port"));
+    up.extend(ports.iter().flat_map(|port| [port.as_str(), "0"]));
+    let (out, err) = said_until(&up, |line| line == "Ctrl-C drains and stops.").await;
+    let banner = (
+        out.iter().position(|line| line.starts_with("ready after")),
+        out.iter().position(|line| line == "Ctrl-C drains and stops."),
+    );
+    let (Some(from), Some(to)) = banner else { panic!("{out:#?}") };
+    assert!(!out[from..=to].iter().any(|line| is_log(line)), "no line of the log within it: {out:#?}");
+    for line in out[..from].iter().chain(&out[to + 1..]) {
+        assert!(is_log(line), "{line}");
+    }
+    assert!(!err.lines().any(is_log), "{err}");
 }

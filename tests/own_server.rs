@@ -4,8 +4,12 @@ mod support;
 
 use std::path::Path;
 
+use futures::TryStreamExt;
 use rustix::process::{Pid, Signal, kill_process};
-use support::{PATIENCE, System};
+use spillway_proto::pb::orders::order::State;
+use support::calls::request;
+use support::process::{self, Process};
+use support::{PATIENCE, System, spillway};
 
 /// The nats-server that works in this folder; not the shell that watches over it.
 fn server_of(folder: &Path) -> Option<Pid> {
@@ -59,4 +63,37 @@ async fn a_server_that_is_killed_is_started_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stands_still_is_started_again() {
     orders_run_through(Signal::STOP, "nats-server does not work, starting it again").await;
+}
+
+/// In a mount namespace of its own `up` lives on a file system of this size.
+const ON_A_SMALL_DISK: &str = r#"mount -t tmpfs -o size=$1 none "$0" && shift && exec "$@""#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_small_disk_streams_keep_less_and_it_gets_ready_all_the_same() {
+    if process::output("unshare".as_ref(), &["-rm", "true"], "/".as_ref()).await.0 != 0 {
+        eprintln!("NOT RUN: a small disk (this user may not make a mount namespace)");
+        return;
+    }
+    let mut system = System::without_process();
+    let disk = system.folder().join("disk");
+    std::fs::create_dir(&disk).expect("a folder");
+    let mut line: Vec<String> = ["-rm", "sh", "-c", ON_A_SMALL_DISK].map(str::to_owned).to_vec();
+    line.extend([disk.display().to_string(), "600m".to_owned(), spillway().display().to_string()]);
+    line.extend(["up", "--output", "json", "--data"].map(str::to_owned));
+    line.push(disk.join("data").display().to_string());
+    for port in ["grpc", "ops", "admin", "provider", "provider-admin", "nats", "nats-monitoring"] {
+        line.extend([format!("--{port}-port"), "0".to_owned()]);
+    }
+    let mut up = Process::start_in("unshare".as_ref(), &line, system.folder(), &[]).await;
+    system.place = up.first_line_json().await;
+    let order = system.place(request("tea-100g", 1, "pm_ok")).await;
+    assert_eq!(system.ended(&order.order_id).await.state(), State::Confirmed);
+    // Six streams have three quarters of what is free.
+    let told = system.lines().into_iter().find(|line| line["streams"] == 6).expect("it is told");
+    assert_eq!((told["max_bytes"].as_i64(), &told["level"]), (Some(64 << 20), &"info".into()), "{told}");
+    let nats = async_nats::connect(system.address("nats")).await.expect("connects");
+    let streams: Vec<_> = async_nats::jetstream::new(nats).streams().try_collect().await.expect("told");
+    assert_eq!(streams.len(), 6);
+    assert!(streams.iter().all(|stream| stream.config.max_bytes == 64 << 20), "{streams:?}");
+    up.stop().await;
 }

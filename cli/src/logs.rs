@@ -1,28 +1,21 @@
-//! Logs: to standard error always, so that standard output stays what a verb prints; one JSON object a line unless a
+//! Logs: to standard output, unless that is to hold nothing but the JSON that a verb prints; one JSON object a line unless a
 //! person looks on.
 
+mod lines;
 mod queue;
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use spillway_shared::config::{Problem, Validate, join};
-use spillway_shared::logs::speaker;
 use spillway_shared::role::{LogLevel, check_log_level};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::FmtContext;
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::time::SystemTime;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, reload};
 
+use crate::cli::Format;
 use crate::exit::Failure;
+use lines::{JsonLines, PrettyLines};
 pub use queue::LastLines;
 
 /// What is logged, and how.
@@ -33,6 +26,8 @@ pub struct LogConfig {
     pub level: String,
     /// How a line looks.
     pub format: LogFormat,
+    /// Where `up` and `run` write it. Other verbs do not log.
+    pub stream: LogStream,
     /// Lines a second about events, at most, of each role; 1 or more. Above it the lines of whole orders are left out,
     /// which a warning tells once a minute. No warning and no error is ever left out by this.
     pub max_lines_per_second: u32,
@@ -50,9 +45,51 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// Where the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogStream {
+    /// Standard output; with `--output json` standard error, since standard output then carries what the verb prints.
+    Auto,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl LogStream {
+    fn is_stdout(self, printed: Format) -> bool {
+        match self {
+            LogStream::Auto => printed != Format::Json,
+            LogStream::Stdout => true,
+            LogStream::Stderr => false,
+        }
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { level: "info,async_nats=warn".to_owned(), format: LogFormat::Auto, max_lines_per_second: 200 }
+        LogConfig {
+            level: "info,async_nats=warn".to_owned(),
+            format: LogFormat::Auto,
+            stream: LogStream::Auto,
+            max_lines_per_second: 200,
+        }
+    }
+}
+
+impl LogConfig {
+    /// Whether standard output is a log that programs read: lines of JSON, all of it.
+    pub fn makes_stdout_json_lines(&self, printed: Format) -> bool {
+        self.stream.is_stdout(printed) && !self.is_pretty(std::io::stdout().is_terminal())
+    }
+
+    fn is_pretty(&self, is_terminal: bool) -> bool {
+        match self.format {
+            LogFormat::Auto => is_terminal,
+            LogFormat::Json => false,
+            LogFormat::Pretty => true,
+        }
     }
 }
 
@@ -67,30 +104,33 @@ impl Validate for LogConfig {
     }
 }
 
-/// Turns logging on for the rest of the process. `process` is the service of what no role says. Answers what changes the level while it runs.
+/// Turns logging on for the rest of the process. `process` is the service of what no role says, `printed` how the verb prints
+/// what it has to say itself. Answers what changes the level while it runs.
 ///
 /// # Errors
 /// When the level is none, or logging is on already.
-pub fn init(config: &LogConfig, process: &'static str) -> Result<(LogLevel, LastLines), Failure> {
+pub fn init(config: &LogConfig, process: &'static str, printed: Format) -> Result<(LogLevel, LastLines), Failure> {
     let filter = EnvFilter::try_new(&config.level)
         .map_err(|error| Failure::usage(format!("log.level {:?} is no log level: {error}", config.level)))?;
-    let is_terminal = std::io::stderr().is_terminal();
-    let (queue, last) = queue::start(process, std::io::stderr())
-        .map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
+    // Both are locked for each write, and a line is one: none stands in another, nor in what the verb prints.
+    let (out, is_terminal): (Box<dyn Write + Send>, bool) = if config.stream.is_stdout(printed) {
+        (Box::new(std::io::stdout()), std::io::stdout().is_terminal())
+    } else {
+        (Box::new(std::io::stderr()), std::io::stderr().is_terminal())
+    };
+    let (queue, last) =
+        queue::start(process, out).map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
     let lines = tracing_subscriber::fmt().with_writer(queue);
     let configured = config.level.clone();
     // What can be reloaded is made last: its type has the whole subscriber in it.
-    let (level, started) = match (config.format, is_terminal) {
-        (LogFormat::Pretty, _) | (LogFormat::Auto, true) => {
-            let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let lines = lines.with_timer(SystemTime).with_ansi(is_terminal && !is_plain);
-            let lines = lines.with_env_filter(filter).with_filter_reloading();
-            (changing(lines.reload_handle(), configured), lines.try_init())
-        }
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => {
-            let lines = lines.event_format(JsonLines { process }).with_env_filter(filter).with_filter_reloading();
-            (changing(lines.reload_handle(), configured), lines.try_init())
-        }
+    let (level, started) = if config.is_pretty(is_terminal) {
+        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let lines = lines.with_ansi(is_terminal && !is_plain).event_format(PrettyLines { process });
+        let lines = lines.with_env_filter(filter).with_filter_reloading();
+        (changing(lines.reload_handle(), configured), lines.try_init())
+    } else {
+        let lines = lines.event_format(JsonLines { process }).with_env_filter(filter).with_filter_reloading();
+        (changing(lines.reload_handle(), configured), lines.try_init())
     };
     started.map_err(|error| Failure::failed(format!("cannot start logging: {error}")))?;
     Ok((level, last))
@@ -107,133 +147,6 @@ fn changing<S: 'static>(handle: reload::Handle<EnvFilter, S>, configured: String
             Err(error) => tracing::error!(log_level = level, error, "log level was not changed"),
         }
     })
-}
-
-/// `{"level":"info","time":"...","service":"gateway","shop":...,"order_id":...,"trace_id":...,"span_id":...,"msg":"...",
-/// "target":"...", fields...}`: what is not known is left out.
-struct JsonLines {
-    process: &'static str,
-}
-
-/// Whose a line is that is said in a task of no role: the modules that one role alone runs.
-const MODULES: [(&str, &str); 8] = [
-    ("spillway_gateway", "gateway"),
-    ("spillway_shared::grpc", "gateway"),
-    ("spillway_inventory", "inventory"),
-    ("spillway_payments", "payments"),
-    ("spillway_orders", "orders"),
-    ("spillway_notifications", "notifications"),
-    ("spillway_audit", "audit"),
-    ("spillway_sandbox", "provider"),
-];
-
-impl JsonLines {
-    /// Whose line it is, where it does not say so itself.
-    fn service(&self, target: &str) -> String {
-        let by_module = || MODULES.iter().find(|(module, _)| target.starts_with(module)).map(|(_, service)| *service);
-        speaker().map_or_else(|| by_module().unwrap_or(self.process).to_owned(), |service| service.to_string())
-    }
-}
-
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let metadata = event.metadata();
-        let mut line = String::with_capacity(256);
-        push(&mut line, "level", &Value::from(metadata.level().as_str().to_lowercase()))?;
-        push(&mut line, "time", &Value::from(jiff::Timestamp::now().to_string()))?;
-        // An event's own word for it wins.
-        let service = fields.others.remove("service").unwrap_or_else(|| Value::from(self.service(metadata.target())));
-        push(&mut line, "service", &service)?;
-        for name in ["shop", "order_id", "trace_id", "span_id"] {
-            if let Some(value) = fields.others.remove(name) {
-                push(&mut line, name, &value)?;
-            }
-        }
-        push(&mut line, "msg", &Value::from(fields.message))?;
-        push(&mut line, "target", &Value::from(metadata.target()))?;
-        for (name, value) in &fields.others {
-            push(&mut line, name, value)?;
-        }
-        writeln!(writer, "{line}}}")
-    }
-}
-
-fn push(line: &mut String, name: &str, value: &Value) -> fmt::Result {
-    let separator = if line.is_empty() { '{' } else { ',' };
-    write!(line, "{separator}{}:{value}", Value::from(name))
-}
-
-/// The fields of one event, with their types.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: BTreeMap<&'static str, Value>,
-}
-
-impl Fields {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.others.insert(field.name(), value);
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let text = format!("{value:?}");
-        if field.name() == "message" {
-            self.message = text;
-        } else {
-            self.put(field, Value::from(text));
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            self.message = value.to_owned();
-        } else {
-            self.put(field, Value::from(value));
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, Value::from(value));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, Value::from(value));
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.put(field, i64::try_from(value).map_or_else(|_| Value::from(value.to_string()), Value::from));
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.put(field, u64::try_from(value).map_or_else(|_| Value::from(value.to_string()), Value::from));
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, Value::from(value));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, Value::from(value));
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        self.put(field, Value::from(text));
-    }
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ fn to_json(value: &impl Serialize) -> Result<String, Failure> {
 }
 
 /// Columns with two spaces between them, as wide as they must be.
-fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
     }

@@ -15,13 +15,16 @@ use crate::system::{self, Instruments, said, signals::Signals};
 pub async fn run(args: RunArgs, ctx: &Context) -> Result<(), Failure> {
     let role = args.role;
     let config = ctx.load_config(flags(&args))?.config;
-    let instruments = Instruments::start(&config, role.name())?;
+    let instruments = Instruments::start(&config, role.name(), ctx.output.format())?;
     system::raise_file_limit();
     let mut signals = Signals::listen()?;
     let running = system::start(role, &config, &instruments).await?;
     let (output, addresses) = (ctx.output.clone(), running.addresses.clone());
+    let is_log_alone = config.log.makes_stdout_json_lines(output.format());
     said::print(move || match output.format() {
         Format::Json => output.json(&json!({ "role": role.name(), "addresses": addresses })),
+        // The line "started" says it to whoever reads lines of JSON.
+        Format::Table if is_log_alone => Ok(()),
         Format::Table => {
             let rows = addresses.iter().map(|(name, at)| vec![name.clone(), at.clone()]).collect();
             output.text(&format!("{} runs\n", role.name()))?;

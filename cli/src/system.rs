@@ -3,6 +3,7 @@
 pub mod nats;
 mod open_orders;
 mod roles;
+pub mod room;
 pub mod said;
 pub mod signals;
 
@@ -25,7 +26,7 @@ use spillway_shared::telemetry::Tracer;
 pub use open_orders::count as count_open_orders;
 
 use crate::check;
-use crate::cli::Role;
+use crate::cli::{Format, Role};
 use crate::config::Config;
 use crate::exit::Failure;
 use crate::logs::{self, LastLines};
@@ -58,8 +59,8 @@ impl Instruments {
     ///
     /// # Errors
     /// When the level is none, or this was done before.
-    pub fn start(config: &Config, name: &'static str) -> Result<Instruments, Failure> {
-        let (log_level, last_lines) = logs::init(&config.log, name)?;
+    pub fn start(config: &Config, name: &'static str, printed: Format) -> Result<Instruments, Failure> {
+        let (log_level, last_lines) = logs::init(&config.log, name, printed)?;
         Ok(Instruments { log_level, metrics: Registry::start(name)?, _last_lines: Arc::new(last_lines) })
     }
 }
@@ -166,21 +167,26 @@ impl Running {
         finished
     }
 
+    /// What it waits for now, by the name of the check: what is wrong.
+    pub async fn missing(&self) -> Vec<(&'static str, String)> {
+        let Some(readiness) = &self.readiness else { return vec![] };
+        let checks = readiness.report().await.checks.into_iter();
+        checks.filter_map(|check| Some((check.name, check.problem?))).collect()
+    }
+
     /// Waits until it is ready, or gives up and says what is missing.
     ///
     /// # Errors
     /// What is still missing at the end of `patience`.
     pub async fn until_ready(&self, patience: Duration) -> Result<(), Failure> {
-        let Some(readiness) = &self.readiness else { return Ok(()) };
         let give_up = tokio::time::Instant::now() + patience;
         loop {
-            let report = readiness.report().await;
-            if report.checks.iter().all(|check| check.ok) {
+            let missing = self.missing().await;
+            if missing.is_empty() {
                 return Ok(());
             }
             if self.life.shutting_down().is_cancelled() || tokio::time::Instant::now() >= give_up {
-                let missing = report.checks.iter().filter_map(|check| check.problem.as_ref());
-                let missing: Vec<&str> = missing.map(String::as_str).collect();
+                let missing: Vec<String> = missing.into_iter().map(|(name, why)| format!("{name}: {why}")).collect();
                 return Err(Failure::missing(format!("{} is not ready: {}", self.role.name(), missing.join("; "))));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

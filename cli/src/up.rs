@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures::future::OptionFuture;
-use spillway_shared::config::without_credentials;
+use spillway_shared::config::{Origin, without_credentials};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::timeout_at;
@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::system::said::{self, remark};
-use crate::system::{self, Instruments, Running, nats, signals::Signals};
+use crate::system::{self, Instruments, Running, nats, room::Fit, signals::Signals};
 use telemetry::{Jaeger, Prometheus};
 
 /// How long everything may take to become ready.
@@ -48,8 +48,10 @@ struct System {
 /// What keeps it from starting, or what ended it by itself.
 pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
     let began = Instant::now();
-    let mut config = ctx.load_config(flags::keys(&args))?.config;
-    let instruments = Instruments::start(&config, "up")?;
+    let loaded = ctx.load_config(flags::keys(&args))?;
+    let sizes_streams = loaded.origin("nats.stream.max_bytes") != Origin::Default;
+    let mut config = loaded.config;
+    let instruments = Instruments::start(&config, "up", ctx.output.format())?;
     system::raise_file_limit();
     let mut signals = Signals::listen()?;
     let ephemeral = ephemeral(&args, &mut config)?;
@@ -57,7 +59,7 @@ pub async fn run(args: UpArgs, ctx: &Context) -> Result<(), Failure> {
     let drain = Duration::from_secs(config.drain_timeout_s);
     let mut up = System { drain, roles: Vec::new(), provider: None, nats: None, jaeger: None, prometheus: None };
     let started = tokio::select! {
-        started = start(&args, &mut config, &instruments, &mut up) => started,
+        started = start((&args, sizes_streams), &mut config, &instruments, &mut up) => started,
         signal = signals.next() => Err(Failure::failed(format!("{signal} before everything was ready"))),
     };
     let outcome = match started {
@@ -102,7 +104,7 @@ fn ephemeral(args: &UpArgs, config: &mut Config) -> Result<Option<TempDir>, Fail
 /// Starts Jaeger where it is asked for, nats-server, provider and roles, in this order, waits until all are ready, and has
 /// Prometheus look at them.
 async fn start(
-    args: &UpArgs,
+    (args, sizes_streams): (&UpArgs, bool),
     config: &mut Config,
     instruments: &Instruments,
     up: &mut System,
@@ -122,7 +124,11 @@ async fn start(
         Some(url) => place.nats = without_credentials(url),
         None => {
             let binary = nats::obtain(args.nats_server.clone(), !args.no_fetch).await?;
-            let server = nats::start(binary, &config.data.join("nats"), &config.nats_server).await?;
+            let folder = config.data.join("nats");
+            let fit = Fit::of(&folder, config.partitions, &config.nats.stream, sizes_streams);
+            let fit = fit.map_err(|e| Failure::missing(format!("{}: {e}", folder.display())))?;
+            config.nats.stream.max_bytes = fit.max_bytes;
+            let server = nats::start(binary, &folder, &config.nats_server, Some(fit.max_file_store)).await?;
             place.nats = server.client_url();
             place.nats_monitoring = Some(server.monitor_url());
             config.nats.url.clone_from(&place.nats);
@@ -148,7 +154,9 @@ async fn start(
         up.roles.push(running);
     }
     for role in &up.roles {
-        role.until_ready(PATIENCE).await?;
+        if let Err(missing) = role.until_ready(PATIENCE).await {
+            return Err(without_stream(&up.roles).await.unwrap_or(missing));
+        }
     }
     if let Some(binary) = beside.as_ref().and_then(|found| found.prometheus.as_deref()) {
         let scraped = up.roles.iter().map(|role| (role.role.name(), role.addresses["admin"].clone())).collect();
@@ -157,6 +165,20 @@ async fn start(
         up.prometheus = Some(prometheus);
     }
     Ok(place)
+}
+
+/// A role whose own stream is not there keeps all from getting ready that hear it: that says more than what they miss.
+async fn without_stream(roles: &[Running]) -> Option<Failure> {
+    let mut missing = Vec::new();
+    for role in roles {
+        let of_role = role.missing().await.into_iter().filter(|(name, _)| *name == "stream");
+        missing.extend(of_role.map(|(_, why)| format!("{} is not ready: {why}", role.role.name())));
+    }
+    let more = match missing.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} others)", count - 1),
+    };
+    missing.first().map(|first| Failure::missing(format!("{first}{more}")))
 }
 
 fn last(drain: Duration) -> Duration {

@@ -51,7 +51,7 @@ impl Stage {
         environment: &[(String, String)],
     ) -> Result<Self, Failure> {
         let binary = nats::obtain(None, true).await?;
-        let nats = nats::start(binary, &folder.join("nats"), nats_config).await?;
+        let nats = nats::start(binary, &folder.join("nats"), nats_config, None).await?;
         let data = folder.join("data");
         let data_text = data.display().to_string();
         let any = "127.0.0.1:0";
@@ -159,7 +159,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Result<Command, Failure> {
     let this = std::env::current_exe().map_err(|e| Failure::failed(format!("which program this is: {e}")))?;
     let mut command = Command::new(this);
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    command.env("SPILLWAY_LOG__LEVEL", "warn");
+    command.env("SPILLWAY_LOG__LEVEL", "warn").env("SPILLWAY_LOG__STREAM", "stderr");
     Ok(command)
 }
 

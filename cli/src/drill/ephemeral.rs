@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use spillway_natsd::Running;
+use spillway_shared::config::Origin;
 use tempfile::TempDir;
 
 use super::process::Process;
@@ -11,6 +12,7 @@ use crate::cli::{DrillArgs, Role};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::system::nats::{self, NatsServerConfig};
+use crate::system::room::Fit;
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -34,12 +36,17 @@ impl Ephemeral {
     /// # Errors
     /// Exit 3 where there is no nats-server, exit 1 where a role does not start.
     pub async fn start(args: &DrillArgs, ctx: &Context) -> Result<Ephemeral, Failure> {
-        let config = ctx.load_config(Vec::new())?.config;
+        let loaded = ctx.load_config(Vec::new())?;
+        let sizes_streams = loaded.origin("nats.stream.max_bytes") != Origin::Default;
+        let config = loaded.config;
         let (folder, temporary) = folder(args.data.as_deref())?;
         let binary = nats::obtain(args.nats_server.clone(), !args.no_fetch).await?;
         let ports = NatsServerConfig { port: 0, monitoring_port: 0, ..config.nats_server };
-        let nats = nats::start(binary, &folder.join("nats"), &ports).await?;
-        let mut passed_on: Vec<String> = Vec::new();
+        let of_nats = folder.join("nats");
+        let fit = Fit::of(&of_nats, config.partitions, &config.nats.stream, sizes_streams);
+        let fit = fit.map_err(|e| Failure::missing(format!("{}: {e}", of_nats.display())))?;
+        let nats = nats::start(binary, &of_nats, &ports, Some(fit.max_file_store)).await?;
+        let mut passed_on = vec!["--set".to_owned(), format!("nats.stream.max_bytes={}", fit.max_bytes)];
         passed_on.extend(ctx.global.set.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
         if let Some(file) = &ctx.global.config {
             let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());

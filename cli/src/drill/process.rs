@@ -38,7 +38,7 @@ impl Process {
         let this = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(this);
         command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
-        command.stderr(Stdio::from(log)).kill_on_drop(true);
+        command.stderr(Stdio::from(log)).env("SPILLWAY_LOG__STREAM", "stderr").kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
         let stdout = child.stdout.take().ok_or_else(|| failed("it has no standard output".to_owned()))?;
         let mut lines = BufReader::new(stdout).lines();

@@ -1,7 +1,9 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use spillway_shared::logs::on_thread;
+use serde_json::Value;
+use spillway_proto::TraceContext;
+use spillway_shared::logs::{now_in_trace, on_thread};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -37,6 +39,17 @@ fn logged_text(log: impl FnOnce()) -> String {
     let paper = Paper::default();
     let lines = tracing_subscriber::fmt().with_writer(paper.clone()).event_format(JsonLines { process: "up" }).finish();
     tracing::subscriber::with_default(lines, log);
+    text_of(&paper)
+}
+
+fn shown(is_coloured: bool, log: impl FnOnce()) -> String {
+    let paper = Paper::default();
+    let lines = tracing_subscriber::fmt().with_writer(paper.clone()).with_ansi(is_coloured);
+    tracing::subscriber::with_default(lines.event_format(PrettyLines { process: "up" }).finish(), log);
+    text_of(&paper)
+}
+
+fn text_of(paper: &Paper) -> String {
     let bytes = paper.0.lock().expect("unpoisoned").clone();
     String::from_utf8(bytes).expect("text")
 }
@@ -71,6 +84,45 @@ fn a_line_has_the_service_that_says_it() {
     });
     let services: Vec<_> = services.iter().map(|line| line["service"].as_str().expect("text")).collect();
     assert_eq!(services, ["up", "provider", "payments", "orders"]);
+}
+
+#[test]
+fn people_see_the_service_that_says_it_as_well() {
+    let say = || {
+        tracing::info!(target: "t", "said by nobody in particular");
+        on_thread("payments".into(), || tracing::warn!(target: "t", count = 3, why = "two words", "tried"));
+        tracing::error!(target: "t", service = "orders", who = "ada\u{1b}[2J", "said about\u{7} another");
+    };
+    let text = shown(false, say);
+    let lines: Vec<&str> = text.lines().map(|line| line.split_once(' ').expect("a time").1).collect();
+    let wanted = [
+        " INFO up            t: said by nobody in particular",
+        " WARN payments      t: tried count=3 why=\"two words\"",
+        "ERROR orders        t: said about\u{fffd} another who=\"ada\\u{1b}[2J\"",
+    ];
+    assert_eq!(lines, wanted);
+    assert!(text.lines().all(|line| line[..24].parse::<jiff::Timestamp>().is_ok()), "{text}");
+    assert!(shown(true, say).contains("\u{1b}["), "there are colours where there may be");
+}
+
+#[test]
+fn what_is_said_in_a_call_has_its_trace() {
+    let here = TraceContext::new(7, 9, false);
+    let lines = logged(|| {
+        now_in_trace(Some(here), || tracing::error!("a call failed"));
+        now_in_trace(Some(here), || tracing::info!(trace_id = "t", span_id = "s", "said of another"));
+        tracing::error!("said outside");
+    });
+    let of = |name: &str| lines.iter().map(|line| line[name].as_str()).collect::<Vec<_>>();
+    assert_eq!(of("trace_id"), [Some("00000000000000000000000000000007"), Some("t"), None]);
+    assert_eq!(of("span_id"), [Some("0000000000000009"), Some("s"), None]);
+}
+
+#[test]
+fn lines_go_to_standard_output_unless_a_verb_prints_json_there() {
+    let to_stdout = |stream: LogStream| [Format::Table, Format::Json].map(|printed| stream.is_stdout(printed));
+    assert_eq!(to_stdout(LogStream::Auto), [true, false]);
+    assert_eq!((to_stdout(LogStream::Stdout), to_stdout(LogStream::Stderr)), ([true; 2], [false; 2]));
 }
 
 #[test]

@@ -62,12 +62,19 @@ pub async fn obtain(explicit: Option<PathBuf>, fetch: bool) -> Result<PathBuf, F
     found.map(|obtained| obtained.path).map_err(|e| Failure::missing(e.to_string()))
 }
 
-/// Starts the server with its store in a folder.
+/// Starts the server with its store in a folder, where JetStream may set aside so many bytes; without a bound, what
+/// nats-server itself thinks that the disk has room for.
 ///
 /// # Errors
 /// Exit 3: a taken port with its holder, a server that does not start with the end of its log.
-pub async fn start(binary: PathBuf, folder: &Path, config: &NatsServerConfig) -> Result<Running, Failure> {
+pub async fn start(
+    binary: PathBuf,
+    folder: &Path,
+    config: &NatsServerConfig,
+    max_file_store: Option<u64>,
+) -> Result<Running, Failure> {
     let mut server = NatsServer::new(binary, folder);
+    server.max_file_store = max_file_store;
     server.client_port = config.port;
     server.monitor_port = config.monitoring_port;
     server.sync_interval = match config.sync {

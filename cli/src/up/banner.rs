@@ -9,7 +9,7 @@ use serde_json::json;
 use super::samples::SAMPLES;
 use crate::cli::Format;
 use crate::exit::Failure;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// What runs where.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -44,9 +44,9 @@ pub fn print(output: &Output, place: &Place) -> Result<(), Failure> {
     rows.extend(place.prometheus.iter().map(|at| vec!["Prometheus".to_owned(), at.clone()]));
     rows.extend(place.jaeger.iter().map(|at| vec!["Jaeger".to_owned(), at.clone()]));
     rows.push(vec!["data".to_owned(), place.data.display().to_string()]);
-    output.text(&format!("ready after {:.1} s\n\n", place.seconds))?;
-    output.table(&[], rows)?;
-    output.text(&format!("\nTry it:\n\n{}\nCtrl-C drains and stops.\n", examples(place)))
+    let (seconds, table, examples) = (place.seconds, output::table(&[], rows), examples(place));
+    // At once: no line of the log stands in the middle of it.
+    output.text(&format!("ready after {seconds:.1} s\n\n{table}\nTry it:\n\n{examples}\nCtrl-C drains and stops.\n"))
 }
 
 /// Three lines to copy.

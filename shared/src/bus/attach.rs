@@ -19,16 +19,15 @@ use crate::evidence;
 use crate::ledger::{Ledger, Numbering, Service};
 use crate::lifecycle::{Life, Stage};
 
-/// What is to be there before a ledger's role is ready.
-pub type Needed = (String, watch::Receiver<Result<(), String>>);
+/// What is to be there before a ledger's role is ready: a `stream` of its own, a `consumer` on another's.
+pub type Needed = (&'static str, watch::Receiver<Result<(), String>>);
 
-/// Starts all tasks that a ledger has on the bus. Answers what must be there before its role is ready: a consumer on
-/// every stream that it hears.
+/// Starts all tasks that a ledger has on the bus. Answers what must be there before its role is ready: its own streams, and
+/// a consumer on every stream that it hears.
 pub fn attach<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, routes: Routes) -> Vec<Needed> {
     let identity = ledger.identity().clone();
     let name = identity.id.name();
-    speak(life, bus, ledger);
-    let mut needed = Vec::new();
+    let mut needed = speak(life, bus, ledger);
     for source in identity.id.ledger.hears() {
         for partition in &identity.serves {
             needed.push(listen(life, bus, ledger, *source, *partition));
@@ -82,7 +81,7 @@ fn keep_dead_letters<S: Service>(life: &Life, ledger: &Ledger<S>) {
     life.steady(Stage::Tell, format!("{name} dead letters"), count);
 }
 
-fn speak<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>) {
+fn speak<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>) -> Vec<Needed> {
     let identity = ledger.identity();
     let name = identity.id.name();
     if identity.numbering == Numbering::ByRelay {
@@ -90,8 +89,12 @@ fn speak<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>) {
         let number = relay::number(ledger.clone(), life.stop(Stage::Work));
         life.steady(Stage::Work, format!("{name} number"), number);
     }
+    let mut needed = Vec::new();
     for partition in &identity.serves {
+        let (state, is_there) = watch::channel(Err("not looked at yet".to_owned()));
+        needed.push(("stream", is_there));
         let relay = Relay {
+            state,
             ledger: ledger.clone(),
             bus: bus.clone(),
             partition: *partition,
@@ -103,6 +106,7 @@ fn speak<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>) {
     }
     let heads = neighbours::tell_heads(ledger.clone(), bus.clone(), life.stop(Stage::Tell));
     life.steady(Stage::Tell, format!("{name} heads"), heads);
+    needed
 }
 
 fn stream_of<S: Service>(ledger: &Ledger<S>, partition: Partition) -> StreamSpec {
@@ -127,5 +131,5 @@ fn listen<S: Service>(life: &Life, bus: &Bus, ledger: &Ledger<S>, source: Source
     life.steady(Stage::Work, format!("{name} hears {source} {partition}"), listener.run(stop.clone()));
     let gaps = Gaps::new(ledger.clone(), bus.clone(), source, partition, unread);
     life.steady(Stage::Work, format!("{name} gaps of {source} {partition}"), gaps.run(stop));
-    (format!("{name} hears {source} {partition}"), needed)
+    ("consumer", needed)
 }

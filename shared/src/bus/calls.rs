@@ -11,13 +11,13 @@ use futures::{FutureExt, StreamExt};
 use prost::Message;
 use spillway_proto::pb::internal::{Call, Refusal};
 use spillway_proto::time::Timestamp;
-use spillway_proto::{DEFAULT_SHOP, Ledger as Source, LedgerId, Partition, call, ledgers};
+use spillway_proto::{DEFAULT_SHOP, Ledger as Source, LedgerId, Partition, TraceContext, call, ledgers};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Bus;
-use crate::logs::as_here;
+use crate::logs::{as_here, in_trace};
 
 /// Calls that one endpoint serves at a time; more wait in the subscription.
 const AT_ONCE: usize = 64;
@@ -167,7 +167,7 @@ async fn serve(
 async fn answer_one(request: &Bytes, handler: &Handler) -> Option<Bytes> {
     let outcome = match Call::decode(request.clone()) {
         Ok(call) if call::is_expired(&call, Timestamp::now()) => return None,
-        Ok(call) => handler(call).await,
+        Ok(call) => in_trace(TraceContext::parse(&call.traceparent), handler(call)).await,
         Err(error) => Err(Refusal {
             code: 13,
             reason: "UNDECODABLE".to_owned(),

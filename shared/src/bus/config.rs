@@ -49,7 +49,8 @@ impl Default for BusConfig {
 pub struct StreamConfig {
     /// Age of the oldest message in seconds.
     pub max_age_s: u64,
-    /// Bytes of a stream.
+    /// Bytes of a stream, which JetStream sets aside on its disk. Where this is not set, `up` takes less for a nats-server of
+    /// its own whose disk has no room for so much.
     pub max_bytes: i64,
     /// Servers that keep a copy: 1, 3 or 5.
     pub replicas: usize,

@@ -8,12 +8,14 @@ use async_nats::jetstream::publish::PublishAck;
 use spillway_proto::batch::{self, BatchNumber, header};
 use spillway_proto::ledgers::{self, StreamSpec};
 use spillway_proto::{Incarnation, Ledger as Source, Partition};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Bus;
 use super::flight::{Flight, NotPublished};
-use super::shape::Shape;
+use super::shape::{Looked, Shape};
+use super::streams::StreamError;
 use crate::ledger::{IncidentKind, Ledger, OutboxBatch, Sent, Service};
 use crate::steps::step_about;
 
@@ -50,6 +52,8 @@ pub(super) struct Relay<S: Service> {
     pub bus: Bus,
     pub partition: Partition,
     pub stream: StreamSpec,
+    /// Whether the stream is there, and why not.
+    pub state: watch::Sender<Result<(), String>>,
 }
 
 impl<S: Service> Relay<S> {
@@ -137,9 +141,24 @@ impl<S: Service> Relay<S> {
     /// anyhow: what is not acknowledged is said again.
     async fn look(&self, shape: &mut Shape, stop: &CancellationToken) {
         tokio::select! {
-            looked = self.bus.keep_stream(&self.stream) => shape.looked(looked),
+            looked = self.bus.keep_stream(&self.stream) => {
+                self.tell(&looked);
+                shape.looked(looked);
+            }
             () = stop.cancelled() => {}
         }
+    }
+
+    /// A stream that was there is so until it is known not to be: a silent JetStream is told elsewhere.
+    fn tell(&self, looked: &Result<Looked, StreamError>) {
+        self.state.send_if_modified(|state| {
+            let now = match looked {
+                Ok(_) => Ok(()),
+                Err(error) if error.is_absent || state.is_err() => Err(error.to_string()),
+                Err(_) => Ok(()),
+            };
+            std::mem::replace(state, now) != *state
+        });
     }
 
     /// Writes down what was acknowledged; after a failure all that is not is said again.

@@ -24,10 +24,18 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub struct StreamError {
     pub what: String,
     pub why: String,
+    /// It is a stream that is not there, and that JetStream does not make.
+    pub is_absent: bool,
+}
+
+impl StreamError {
+    fn new(what: &str, why: impl Into<String>) -> StreamError {
+        StreamError { what: what.to_owned(), why: why.into(), is_absent: false }
+    }
 }
 
 fn failed(what: String) -> impl Fn(&dyn std::error::Error) -> StreamError {
-    move |error| StreamError { what: what.clone(), why: error.to_string() }
+    move |error| StreamError::new(&what, error.to_string())
 }
 
 /// A consumer that is as it should be.
@@ -47,7 +55,7 @@ impl Bus {
                     self.answering.was_silent(&format!("it was asked for {what}"));
                 }
                 let why = format!("no answer within {} s", ANSWER.as_secs());
-                Err(StreamError { what: what.to_owned(), why })
+                Err(StreamError::new(what, why))
             }
         }
     }
@@ -76,9 +84,12 @@ impl Bus {
             Err(absent) if is_not_found(&absent) => {
                 self.answering.answered();
                 tracing::info!(stream = spec.name, "creating stream");
+                let wanted_bytes = wanted.max_bytes;
                 let created = self.ask(&what, self.jetstream.create_stream(wanted)).await?;
+                let created =
+                    created.map_err(|e| StreamError { is_absent: true, ..refused(&what, &e, wanted_bytes) })?;
                 metrics::counter!("spillway_streams_created_total", "role" => self.role()).increment(1);
-                Ok(Looked { is_new: true, ..Looked::at(created.map_err(|e| error(&e))?.cached_info(), None) })
+                Ok(Looked { is_new: true, ..Looked::at(created.cached_info(), None) })
             }
             Err(other) => Err(error(&other)),
         }
@@ -113,7 +124,7 @@ impl Bus {
                 self.answering.answered();
                 let info = consumer.cached_info();
                 let found = pull::Config::try_from_consumer_config(info.config.clone());
-                let found = found.map_err(|e| StreamError { what: what.clone(), why: e.to_string() })?;
+                let found = found.map_err(|e| StreamError::new(&what, e.to_string()))?;
                 let differences = differences::of_consumer(&found, &wanted, info.paused);
                 if differences.is_empty() {
                     return Ok(Kept { consumer, is_changed_back: false });
@@ -127,7 +138,7 @@ impl Bus {
                 let changed = self.jetstream.update_consumer_on_stream(back, stream);
                 let consumer = self.ask(&what, changed).await?.map_err(|e| {
                     let why = format!("it differs ({}) and cannot be changed back: {e}", differences.join(", "));
-                    StreamError { what: what.clone(), why }
+                    StreamError::new(&what, why)
                 })?;
                 Ok(Kept { consumer, is_changed_back: true })
             }
@@ -151,7 +162,7 @@ impl Bus {
         let answer: serde_json::Value = self.ask(&what, asked).await?.map_err(|e| failed(what.clone())(&e))?;
         match answer.get("error") {
             None => Ok(()),
-            Some(error) => Err(StreamError { what, why: format!("it is paused and cannot be resumed: {error}") }),
+            Some(error) => Err(StreamError::new(&what, format!("it is paused and cannot be resumed: {error}"))),
         }
     }
 
@@ -168,6 +179,19 @@ impl Bus {
             ..pull::Config::default()
         }
     }
+}
+
+/// Why a stream was not made: what its server has no room for is set aside for each stream.
+fn refused(what: &str, error: &jetstream::context::CreateStreamError, max_bytes: i64) -> StreamError {
+    use jetstream::context::CreateStreamErrorKind::JetStream;
+    let why = match error.kind() {
+        JetStream(e) if e.error_code() == jetstream::ErrorCode::STORAGE_RESOURCES_EXCEEDED => format!(
+            "JetStream refuses it: insufficient storage. It sets aside nats.stream.max_bytes ({max_bytes} bytes) for each \
+             stream: set less, or give its disk more room"
+        ),
+        _ => format!("JetStream refuses it: {error}"),
+    };
+    StreamError::new(what, why)
 }
 
 fn is_not_found(error: &jetstream::context::GetStreamError) -> bool {

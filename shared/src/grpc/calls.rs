@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, Uri};
+use spillway_proto::TraceContext;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -26,6 +27,7 @@ use super::streams::StreamBody;
 use super::trace::CallSpan;
 use super::{Answer, Call, CallError, explain, panics};
 use crate::listen::Name;
+use crate::logs::{in_trace, now_in_trace};
 use crate::telemetry::Tracer;
 
 /// How often a client's library has tried a call before (gRFC A6).
@@ -122,7 +124,13 @@ impl Rules {
     }
 
     /// A streamed answer lives on after its handler has returned, and so does the time that it takes.
-    fn outlive(&self, answer: Answer, uri: Uri, kind: Kind, (place, timing): (Place, Timing)) -> Answer {
+    fn outlive(
+        &self,
+        answer: Answer,
+        of: (Uri, Option<TraceContext>),
+        kind: Kind,
+        (place, timing): (Place, Timing),
+    ) -> Answer {
         let drain = match kind {
             Kind::Unary => None,
             Kind::Stream => Some(None),
@@ -131,7 +139,7 @@ impl Rules {
         match drain.filter(|_| code_in(answer.headers()).is_none()) {
             Some(drain) => {
                 let timing = StreamTiming::new(timing);
-                answer.map(|body| Body::new(StreamBody::new(body, uri, place, timing, drain)))
+                answer.map(|body| Body::new(StreamBody::new(body, of, place, timing, drain)))
             }
             None => {
                 self.durations.answered(timing, &answer);
@@ -199,12 +207,14 @@ where
                     Ok(admitted) => admitted,
                     Err(refusal) => return Ok((refusal, None)),
                 };
-                Ok((routes.call(call).await?, place))
+                Ok((in_trace(span.context(), routes.call(call)).await?, place))
             };
-            let (answer, place) = answer_in_time(served, timed, &uri).await.unwrap_or_else(|s| (s.into_http(), None));
+            let answered = answer_in_time(served, timed, (&uri, &span)).await;
+            let (answer, place) = answered.unwrap_or_else(|s| (s.into_http(), None));
+            let trace = span.context();
             span.end(&rules.tracer, uri.path(), &answer);
-            let answer = rules.outlive(answer, uri.clone(), kind, (place, timing));
-            Ok(explain::complete(answer, uri))
+            let answer = rules.outlive(answer, (uri.clone(), trace), kind, (place, timing));
+            Ok(now_in_trace(trace, || explain::complete(answer, uri)))
         })
     }
 }
@@ -213,7 +223,7 @@ where
 async fn answer_in_time<T>(
     served: impl Future<Output = Result<T, Infallible>>,
     timed: Option<Timed>,
-    uri: &Uri,
+    (uri, span): (&Uri, &CallSpan),
 ) -> Result<T, Status> {
     // Unwind safe: after a panic the handler's future is dropped and never polled again.
     let served = AssertUnwindSafe(served).catch_unwind();
@@ -225,6 +235,6 @@ async fn answer_in_time<T>(
     };
     match ended {
         Ok(Ok(answer)) => Ok(answer),
-        Err(payload) => Err(panics::answer(uri.path(), payload)),
+        Err(payload) => Err(now_in_trace(span.context(), || panics::answer(uri.path(), payload))),
     }
 }

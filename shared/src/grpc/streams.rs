@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use http_body::{Frame, SizeHint};
+use spillway_proto::TraceContext;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -16,12 +17,15 @@ use tonic::{Code, Status};
 use super::admission::Place;
 use super::durations::{StreamTiming, code_in};
 use super::{CallError, Cause, Reason, panics};
+use crate::logs::now_in_trace;
 
 const SERVER_STOPPING: Reason = Reason::new("SERVER_STOPPING");
 
 pub(super) struct StreamBody {
     inner: Option<Body>,
     uri: Uri,
+    /// What is said while it is open is said in the trace of its call.
+    trace: Option<TraceContext>,
     place: Place,
     timing: StreamTiming,
     drain: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
@@ -31,12 +35,12 @@ impl StreamBody {
     /// With `drain`, the stream ends when that resolves and nothing is left to be said.
     pub(super) fn new(
         inner: Body,
-        uri: Uri,
+        (uri, trace): (Uri, Option<TraceContext>),
         place: Place,
         timing: StreamTiming,
         drain: Option<WaitForCancellationFutureOwned>,
     ) -> StreamBody {
-        StreamBody { inner: Some(inner), uri, place, timing, drain: drain.map(Box::pin) }
+        StreamBody { inner: Some(inner), uri, trace, place, timing, drain: drain.map(Box::pin) }
     }
 
     fn end_with(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -75,13 +79,13 @@ impl http_body::Body for StreamBody {
             return Poll::Ready(None);
         };
         // Unwind safe: after a panic the inner body is dropped and never polled again.
-        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| now_in_trace(this.trace, || Pin::new(inner).poll_frame(cx))));
         let is_draining = |drain: &mut Option<Pin<Box<WaitForCancellationFutureOwned>>>, cx: &mut Context<'_>| {
             drain.as_mut().is_some_and(|drain| drain.as_mut().poll(cx).is_ready())
         };
         match polled {
             Err(payload) => {
-                let status = panics::answer(this.uri.path(), payload);
+                let status = now_in_trace(this.trace, || panics::answer(this.uri.path(), payload));
                 this.end_with(&status)
             }
             Ok(Poll::Pending) if is_draining(&mut this.drain, cx) => this.end_with(&stopping()),

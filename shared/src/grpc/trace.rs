@@ -90,6 +90,11 @@ impl CallSpan {
         TraceParent::from(context)
     }
 
+    /// Where the call is in its trace, once it is let in.
+    pub fn context(&self) -> Option<TraceContext> {
+        self.place.get().map(|(context, _parent)| *context)
+    }
+
     /// The call is answered, or its stream begins.
     pub fn end(self, tracer: &Tracer, path: &str, answer: &Answer) {
         let Some((context, parent)) = self.place.into_inner().filter(|(context, _)| context.is_sampled()) else {

@@ -7,4 +7,4 @@ mod speaker;
 pub use facts::FACTS;
 pub(crate) use facts::{Fact, write};
 pub use rate::LineRate;
-pub use speaker::{as_here, on_thread, speaker, speaking_as};
+pub use speaker::{as_here, in_trace, now_in_trace, on_thread, speaker, speaking_as, trace};
