@@ -9,13 +9,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
 use super::Readiness;
 use super::readiness::ReadinessReport;
+use crate::listen::AtOnce;
 use crate::listen::connections::{self, ConnectionLimits, Drained};
 
 /// Connections at once: probes, a scraper, a few operators.
@@ -90,7 +91,7 @@ impl AdminServer {
 
     /// Serves until `shutdown` resolves, then lets running requests end, for `drain` at most.
     pub async fn run(self, shutdown: impl Future<Output = ()>, drain: Duration) -> Drained {
-        let mut http = Builder::new(TokioExecutor::new());
+        let mut http = Builder::new(AtOnce);
         http.http1().timer(TokioTimer::new()).header_read_timeout(OPENING_TIMEOUT);
         let limits = ConnectionLimits {
             max_connections: MAX_CONNECTIONS,

@@ -4,14 +4,14 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
 use http::HeaderValue;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Problem, Validate, join};
-use crate::listen::Name;
 use crate::listen::connections::ConnectionLimits;
+use crate::listen::{AtOnce, Name};
 
 /// The largest request message, in bytes, after decompression. A legal protobuf message can take sixty times its
 /// size once decoded (measured: 4 MiB became 235 MB). Each service sets it: `.max_decoding_message_size(..)`.
@@ -124,8 +124,8 @@ impl GrpcLimits {
         }
     }
 
-    pub(super) fn http(&self) -> Builder<TokioExecutor> {
-        let mut http = Builder::new(TokioExecutor::new());
+    pub(super) fn http(&self) -> Builder<AtOnce> {
+        let mut http = Builder::new(AtOnce);
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.max_calls_per_connection.get())

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
@@ -23,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::{Service, ServiceExt};
 
-use super::Name;
+use super::gathering::{GatheringStream, Turns};
 use super::opening::OpeningStream;
+use super::{AtOnce, Name};
 use crate::logs::as_here;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -65,7 +67,7 @@ pub struct Drained {
 /// go, waits for them for `drain` at most, and cuts what is left.
 pub async fn serve<S, B>(
     listener: TcpListener,
-    http: Builder<TokioExecutor>,
+    http: Builder<AtOnce>,
     limits: ConnectionLimits,
     service: S,
     stop: impl Future<Output = ()>,
@@ -206,7 +208,7 @@ impl Accepting {
 /// Serves one connection to its end.
 async fn hold<S, B>(
     stream: TcpStream,
-    http: Builder<TokioExecutor>,
+    http: Builder<AtOnce>,
     limits: ConnectionLimits,
     service: S,
     leave: CancellationToken,
@@ -222,6 +224,8 @@ async fn hold<S, B>(
     }
     let peer: TcpConnectInfo = stream.connect_info();
     let (stream, opening) = OpeningStream::new(stream);
+    let turns = Turns::default();
+    let stream = GatheringStream::new(stream, turns.clone());
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         service.clone().oneshot(request)
@@ -232,7 +236,7 @@ async fn hold<S, B>(
     let (mut is_opening, mut is_leaving) = (true, false);
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = poll_fn(|cx| { turns.begin(); connection.as_mut().poll(cx) }) => {
                 if let Err(error) = ended {
                     tracing::debug!(error, "a connection ended with an error");
                 }

@@ -1,6 +1,8 @@
 //! Sockets: bind one, say who holds a taken one, accept connections within limits, let them go in time.
 
 pub mod connections;
+mod executor;
+mod gathering;
 mod holder;
 mod opening;
 
@@ -9,6 +11,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
+pub use executor::AtOnce;
 pub use holder::Holder;
 
 /// Connections the kernel keeps for us before they are accepted. Linux caps it at `net.core.somaxconn` (4096).
