@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptor_set.bin"), &encoded)?;
     tonic_prost_build::configure()
+        .codec_path("crate::codec::CompactCodec")
         .bytes(".")
         .btree_map(".")
         .disable_comments(["google", "io"])

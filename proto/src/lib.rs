@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod call;
+pub mod codec;
 pub mod envelope;
 pub mod event;
 pub mod figures;
