@@ -35,6 +35,10 @@ const LANE_PAUSE: Duration = Duration::from_secs(5);
 /// Where an error does not say when to come back.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Calls under way on one connection: as many as a client's library begins at once where the server allows it; further ones
+/// wait for their turn.
+const CALLS_PER_CONNECTION: usize = 256;
+
 /// Orders that an open loop has under way at most: beyond it the system is not keeping up, and the run says so.
 const MOST_UNDER_WAY: usize = 400_000;
 
@@ -52,6 +56,8 @@ pub struct Drive {
 struct Sender {
     plan: Plan,
     clients: Vec<OrderServiceClient<Channel>>,
+    /// Of each client.
+    turns: Vec<Semaphore>,
     tracker: Arc<Tracker>,
     recorder: Option<Recorder>,
     reads: Option<Reads>,
@@ -69,6 +75,7 @@ impl Drive {
         let orders = Orders::new(&self.plan);
         let sender = Arc::new(Sender {
             measured_from: Instant::now() + self.plan.warmup,
+            turns: self.clients.iter().map(|_| Semaphore::new(CALLS_PER_CONNECTION)).collect(),
             reads: self.recorder.clone().map(|recorder| Reads::new(recorder, self.plan.deadline)),
             plan: self.plan,
             clients: self.clients,
@@ -183,40 +190,29 @@ impl Sender {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let follows = self.plan.follow != Follow::None;
         let which = usize::try_from(n).unwrap_or(0) % self.clients.len();
-        let mut client = self.clients[which].clone();
         let is_hot = self.plan.hot_customer > 1 && self.orders.customer(n) == 0;
         let sent = Sent { due, second, is_hot };
         self.tracker.sent(&sent);
         let request = self.orders.request(n);
         let customer = self.reads.as_ref().map(|_| request.customer_id.clone());
-        let answer = self.call(&mut client, request, &sent).await?;
+        let answer = self.call(which, request, &sent).await?;
         let order: OrderId = answer.order?.order_id.parse().ok()?;
         let known = self.tracker.accepted(order, sent, follows);
         if self.plan.follow == Follow::Watch && !known {
-            self.under_way.spawn(follow::watch(client.clone(), order, self.tracker.clone()));
+            self.under_way.spawn(follow::watch(self.clients[which].clone(), order, self.tracker.clone()));
         }
         if let (Some(reads), Some(customer)) = (self.reads.clone(), customer) {
-            self.under_way.spawn(reads.of(client, order, customer, self.tracker.clone()));
+            self.under_way.spawn(reads.of(self.clients[which].clone(), order, customer, self.tracker.clone()));
         }
         (!known).then_some(order)
     }
 
     /// Calls, and again as often as this kind of client does.
-    async fn call(
-        &self,
-        client: &mut OrderServiceClient<Channel>,
-        message: PlaceOrderRequest,
-        sent: &Sent,
-    ) -> Option<PlaceOrderResponse> {
+    async fn call(&self, which: usize, message: PlaceOrderRequest, sent: &Sent) -> Option<PlaceOrderResponse> {
         for tried in 0.. {
-            let mut request = Request::new(message.clone());
-            request.set_timeout(self.plan.deadline);
-            if tried > 0 && self.plan.retry == Retry::Told {
-                request.metadata_mut().insert("grpc-previous-rpc-attempts", tried.into());
-            }
             let began = Instant::now();
             let recorded = self.recorder.as_ref().map(|recorder| (recorder, message.clone(), Timestamp::now()));
-            let answer = client.place_order(request).await;
+            let answer = self.attempt(which, &message, tried, began).await;
             if let Some((recorder, request, invoke)) = recorded {
                 let (request, outcome) = (Box::new(request), outcome(&answer));
                 recorder.ended(Ended::Placed { request, invoke, complete: Timestamp::now(), outcome }).await;
@@ -243,6 +239,34 @@ impl Sender {
         }
         None
     }
+
+    /// One call, with what is left of its time once it has its turn. What waits for its turn takes little room: a call is many
+    /// times as large.
+    async fn attempt(
+        &self,
+        which: usize,
+        message: &PlaceOrderRequest,
+        tried: u32,
+        began: Instant,
+    ) -> Result<Response<PlaceOrderResponse>, Status> {
+        let late = |_| Status::deadline_exceeded("the call did not have its turn in time");
+        let turn = tokio::time::timeout_at((began + self.plan.deadline).into(), self.turns[which].acquire());
+        let _turn = turn.await.map_err(late)?.map_err(|closed| Status::internal(closed.to_string()))?;
+        let mut request = Request::new(message.clone());
+        request.set_timeout(in_steps(self.plan.deadline.saturating_sub(began.elapsed())));
+        if tried > 0 && self.plan.retry == Retry::Told {
+            request.metadata_mut().insert("grpc-previous-rpc-attempts", tried.into());
+        }
+        let mut client = self.clients[which].clone();
+        Box::pin(async move { client.place_order(request).await }).await
+    }
+}
+
+/// A time that calls can have in common: HTTP/2 sends a header that it has sent before in one byte.
+fn in_steps(left: Duration) -> Duration {
+    const STEP_MS: u128 = 50;
+    let steps = left.as_millis().div_ceil(STEP_MS).max(1);
+    Duration::from_millis(u64::try_from(steps * STEP_MS).unwrap_or(u64::MAX))
 }
 
 /// What the client knows of its order. An answer without one is none.
