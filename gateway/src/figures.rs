@@ -16,7 +16,7 @@ const ADMISSION: &[Figure] = &[
         "spillway_admission_wait_seconds",
         Unit::Seconds,
         "How long an order placed now would wait: for its own commit (`commit_wait`), and until the services hear what \
-         was said of it (`unheard`).",
+         was said of it and have a hand for it (`unheard`).",
     )
     .of("gateway")
     .by(&[one_of("signal", &["commit_wait", "unheard"])]),

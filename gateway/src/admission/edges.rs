@@ -56,6 +56,8 @@ struct Edge {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unheard {
     pub wait: Duration,
+    /// What came since then, of that nothing is known yet; `None` where nobody is asked.
+    pub asked: Option<Instant>,
     pub longest: Option<(Source, Source)>,
 }
 
@@ -133,7 +135,9 @@ impl Edges {
         let longest = |ages: &[(Duration, _)]| ages.iter().copied().max().unwrap_or_default();
         let along = (way.iter().map(|(age, _)| *age).sum(), longest(&way).1);
         let (wait, edge) = longest(&[along, longest(&beside)]);
-        Unheard { wait, longest: edge.filter(|_| !wait.is_zero()) }
+        let edges = [(inventory, Source::Gateway), (payments, Source::Inventory), (orders, Source::Payments)];
+        let asked = edges.iter().filter_map(|(listener, of)| self.asked(*listener, (*of, partition), now)).min();
+        Unheard { wait, asked, longest: edge.filter(|_| !wait.is_zero()) }
     }
 
     /// Whether orders has not heard yet what payments said: it is what the others wait for.
@@ -145,13 +149,18 @@ impl Edges {
         self.answered.get(&listener).is_some_and(|at| now.duration_since(*at) < STOPPED_AFTER)
     }
 
+    /// When a listener was asked for what it has answered; not where it is stopped, or catches up.
+    fn asked(&self, listener: Listener, line: Line, now: Instant) -> Option<Instant> {
+        self.running(listener, line, now).filter(|_| self.is_heard_from(listener, now)).map(|(edge, _)| edge.asked)
+    }
+
+    fn running(&self, listener: Listener, line: Line, now: Instant) -> Option<(&Edge, &Heads)> {
+        let (edge, heads) = self.edges.get(&(listener, line)).zip(self.lines.get(&line))?;
+        (edge.catching_up.is_none() && !edge.is_stopped(heads, now)).then_some((edge, heads))
+    }
+
     fn age(&self, listener: Listener, line: Line, now: Instant) -> Duration {
-        let (Some(edge), Some(heads)) = (self.edges.get(&(listener, line)), self.lines.get(&line)) else {
-            return Duration::ZERO;
-        };
-        if edge.catching_up.is_some() || edge.is_stopped(heads, now) {
-            return Duration::ZERO;
-        }
+        let Some((edge, heads)) = self.running(listener, line, now) else { return Duration::ZERO };
         // What was told after the listener was asked, it may have heard meanwhile.
         let since = heads.waiting_since(edge.mark).filter(|told| *told <= edge.asked);
         since.map_or(Duration::ZERO, |told| now.duration_since(told))

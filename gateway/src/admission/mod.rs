@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | how long accepts wait for their commit | [`waits`] |
 //! | how long what was said waits to be heard, edge by edge | [`edges`], asked for by [`pulse`] |
+//! | how many are on their way | [`backlog`] |
 //! | how many come to their end | [`served`], from the same answers |
 //! | how many are let in | [`pressure`] |
 //! | whose orders those are | [`shares`], by the [`customer`] in the message |
@@ -11,6 +12,7 @@
 //!
 //! Absent here: the due rows of anybody. An outage of the provider refuses nobody.
 
+mod backlog;
 mod customer;
 mod edges;
 mod pressure;
@@ -66,8 +68,11 @@ pub struct Admission {
     /// The share that is let in, in millionths.
     share: AtomicU32,
     is_unheard: AtomicBool,
-    /// Orders judged since the last look.
+    /// Orders judged since the last look, and those of them that were let in.
     came: AtomicU64,
+    let_in: AtomicU64,
+    /// No more are let in before the next look.
+    most: AtomicU64,
     /// Orders refused since the last look, by [`Signal`].
     refused: [AtomicU64; 2],
 }
@@ -84,6 +89,8 @@ impl Admission {
             share: AtomicU32::new(WHOLE),
             is_unheard: AtomicBool::new(false),
             came: AtomicU64::new(0),
+            let_in: AtomicU64::new(0),
+            most: AtomicU64::new(u64::MAX),
             refused: Default::default(),
         }
     }
@@ -107,7 +114,8 @@ impl Admission {
     fn lets_in(&self, customer: &[u8]) -> bool {
         self.came.fetch_add(1, Ordering::Relaxed);
         let chance = self.shares.count(&self.shop, customer);
-        let is_let_in = chance >= 1.0 || rand::random::<f64>() < chance;
+        let has_luck = chance >= 1.0 || rand::random::<f64>() < chance;
+        let is_let_in = has_luck && self.let_in.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed);
         if !is_let_in {
             self.refused[self.signal() as usize].fetch_add(1, Ordering::Relaxed);
         }
@@ -134,6 +142,16 @@ impl Admission {
         }
     }
 
+    /// How many were let in since the last look, which begins anew.
+    fn take_let_in(&self) -> u64 {
+        self.let_in.swap(0, Ordering::Relaxed).min(self.most.load(Ordering::Relaxed))
+    }
+
+    /// No more than so many are let in until the next look.
+    fn let_in_at_most(&self, orders: f64) {
+        self.most.store(orders as u64, Ordering::Relaxed);
+    }
+
     /// Lets in so much from now on.
     fn let_in(&self, share: f64, signal: Signal) {
         let share = self.shares.tick(share);
@@ -155,7 +173,8 @@ impl Gate for Admission {
     }
 
     fn is_shut(&self) -> bool {
-        self.share.load(Ordering::Relaxed) < WHOLE
+        let has_room = self.let_in.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed);
+        self.share.load(Ordering::Relaxed) < WHOLE || !has_room
     }
 
     fn refuse(&self, message: &[u8], tried: u32) -> Option<Refusal> {

@@ -1,6 +1,6 @@
 //! Keeps the share that is let in: asks the services how far they have come, and regulates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use spillway_shared::ledger::Ledger;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::backlog::{self, Backlog};
 use super::edges::{Edges, Listener, STOPPED_AFTER, Unheard};
 use super::pressure::{Pressure, Seen};
 use super::served::{Count, Served};
@@ -36,6 +37,10 @@ pub struct Pulse {
     pressure: Pressure,
     edges: Edges,
     served: Served,
+    /// How long due work of a ledger waits for a free hand, and when it was said.
+    queues: BTreeMap<Listener, (Instant, Duration)>,
+    backlog: Backlog,
+    target: Duration,
 }
 
 /// Who answered what, and when it was asked.
@@ -52,7 +57,9 @@ impl Pulse {
     ) -> Pulse {
         let partitions = (0..partitions).map(Partition).collect();
         let pressure = Pressure::new(target);
-        Pulse { admission, ledger, bus, partitions, pressure, edges: Edges::default(), served: Served::default() }
+        let (edges, served, queues) = (Edges::default(), Served::default(), BTreeMap::new());
+        let backlog = Backlog::default();
+        Pulse { admission, ledger, bus, partitions, pressure, edges, served, queues, backlog, target }
     }
 
     /// Until `stop`.
@@ -111,6 +118,7 @@ impl Pulse {
         };
         self.hear_own(now);
         self.edges.answered(who, now);
+        self.queues.insert(who, (now, Duration::from_micros(answer.queue_wait_us)));
         self.served.told(who, Count { at: asked, heard: answer.heard_events, said: answer.said_events });
         for head in answer.heads {
             if let Some((partition, incarnation)) = identity(head.partition, &head.incarnation) {
@@ -138,18 +146,28 @@ impl Pulse {
         let commit = if self.ledger.is_locked() { Duration::ZERO } else { self.admission.waits.longest(now) };
         let unheard = self.unheard(now);
         let signal = if unheard.wait > commit { Signal::Unheard } else { Signal::CommitWait };
-        let served = self
-            .partitions
-            .iter()
-            .map(|partition| self.served.per_second(*partition, self.edges.waits_for_orders(*partition, now), now));
-        let seen = Seen { wait: commit + unheard.wait, served: served.sum(), came, passed };
+        let served = self.partitions.iter().map(|partition| {
+            // Work that waits for a hand, and not for the provider, has not come to its end.
+            let is_queued = queue(&self.queues, *partition, now) >= EVERY;
+            self.served.per_second(*partition, is_queued || self.edges.waits_for_orders(*partition, now), now)
+        });
+        let served = served.sum();
+        let wait = commit + unheard.wait;
+        self.backlog.let_in(self.admission.take_let_in(), now);
+        let unknown = unheard.asked.map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));
+        let on_their_way = self.backlog.orders(wait.max(unknown), now) as f64;
+        let most = backlog::most(self.pressure.best, self.target);
+        let too_many = (on_their_way > most).then(|| self.target.mul_f64(on_their_way / most));
+        let seen = Seen { wait: wait.max(too_many.unwrap_or_default()), served, came, passed };
         let share = self.pressure.update(&seen);
+        let in_two_ticks = self.pressure.limit.unwrap_or(0.0) * 2.0 * EVERY.as_secs_f64();
+        self.admission.let_in_at_most((most - on_their_way).max(in_two_ticks));
         self.admission.let_in(share, signal);
         for (signal, wait) in [(Signal::CommitWait, commit), (Signal::Unheard, unheard.wait)] {
             metrics::gauge!("spillway_admission_wait_seconds", "role" => "gateway", "signal" => signal.name())
                 .set(wait.as_secs_f64());
         }
-        self.tell(seen.served);
+        self.tell(served);
         if let Some((listener, source)) = unheard.longest.filter(|_| share < 1.0) {
             tracing::debug!(share, ?commit, unheard = ?unheard.wait, %listener, %source, "regulated");
         }
@@ -172,9 +190,20 @@ impl Pulse {
         if !self.bus.carries() {
             return Unheard::default();
         }
-        let waits = self.partitions.iter().map(|partition| self.edges.unheard(*partition, now));
+        let (edges, queues) = (&mut self.edges, &self.queues);
+        let waits = self.partitions.iter().map(|partition| {
+            let unheard = edges.unheard(*partition, now);
+            Unheard { wait: unheard.wait + queue(queues, *partition, now), ..unheard }
+        });
         waits.max_by_key(|unheard| unheard.wait).unwrap_or_default()
     }
+}
+
+/// How long a payment waits for a hand that is not waiting for the provider.
+fn queue(queues: &BTreeMap<Listener, (Instant, Duration)>, partition: Partition, now: Instant) -> Duration {
+    let told = queues.get(&(Source::Payments, partition));
+    let fresh = told.filter(|(at, _)| now.saturating_duration_since(*at) < STOPPED_AFTER);
+    fresh.map_or(Duration::ZERO, |(_, wait)| *wait)
 }
 
 fn identity(partition: u32, incarnation: &[u8]) -> Option<(Partition, Incarnation)> {

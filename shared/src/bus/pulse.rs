@@ -13,7 +13,8 @@ pub(super) fn answer<S: Service>(ledger: &Ledger<S>) -> Bytes {
     let marks = inbox.lines().map(|(line, mark)| told(ledger.identity(), line, mark)).collect();
     let Throughput { heard, said } = ledger.throughput();
     let heads = neighbours::heads(ledger);
-    PulseResponse { heads, marks, heard_events: heard, said_events: said }.encode_to_vec().into()
+    let queue_wait_us = u64::try_from(ledger.queue_wait().as_micros()).unwrap_or(u64::MAX);
+    PulseResponse { heads, marks, heard_events: heard, said_events: said, queue_wait_us }.encode_to_vec().into()
 }
 
 /// How far a listener has heard a line, as it tells it.

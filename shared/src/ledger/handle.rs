@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use spillway_proto::Partition;
 use spillway_proto::time::Timestamp;
@@ -20,6 +21,7 @@ use super::incident::Unwritten;
 use super::job::{ActFn, Command, HeardJob, Job, ToldMark};
 use super::outbox::{self, Numbering, OutboxBatch};
 use super::pause::Pause;
+use super::queue_wait::QueueWait;
 use super::reader::Reader;
 use super::readers::Readers;
 use super::says::{Recorded, Says};
@@ -83,6 +85,8 @@ pub(super) struct Shared {
     pub dead_letters: Notify,
     pub failed: watch::Sender<Option<String>>,
     pub condition: Condition,
+    /// Of every kind of due work.
+    pub queue_waits: BTreeMap<&'static str, Arc<QueueWait>>,
     pub heard_events: AtomicU64,
     pub said_events: AtomicU64,
     /// Closed once the writer has let go of the file.
@@ -274,6 +278,13 @@ impl<S: Service> Ledger<S> {
     pub fn throughput(&self) -> Throughput {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Throughput { heard: of(&self.shared.heard_events), said: of(&self.shared.said_events) }
+    }
+
+    /// How long due work waits for a free hand behind other work, of the kind that waits longest; zero where a gate, an
+    /// operator or a slow peer holds it up.
+    pub fn queue_wait(&self) -> Duration {
+        let now = Instant::now();
+        self.shared.queue_waits.values().map(|queue| queue.now(now)).max().unwrap_or_default()
     }
 
     /// The inbox, as it moves.

@@ -21,6 +21,7 @@ mod newer;
 mod open;
 mod outbox;
 mod pause;
+mod queue_wait;
 mod reader;
 mod readers;
 mod redrive;

@@ -92,6 +92,7 @@ struct Opened {
 fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shared, Memory) {
     let Opened { identity, memory, in_force, caution } = opened;
     let shared = Shared {
+        queue_waits: due_kinds.iter().map(|kind| (*kind, Arc::default())).collect(),
         identity,
         limits: spec.limits,
         lines: spec.lines.clone(),

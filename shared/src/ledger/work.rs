@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use spillway_proto::time::Timestamp;
@@ -136,6 +137,7 @@ impl<S: Service> Ledger<S> {
             tracing::error!(kind, "no due work of this kind was named when the ledger was opened");
             return;
         };
+        let work = self.measured(kind, work);
         let permits = Arc::new(Semaphore::new(workers.max(1)));
         let in_hand = TaskTracker::new();
         let mut pauses = self.pauses();
@@ -167,6 +169,30 @@ impl<S: Service> Ledger<S> {
         }
         in_hand.close();
         in_hand.wait().await;
+    }
+
+    /// The same work, which tells how long it waited for a hand and how long it took.
+    fn measured<P, W, F>(
+        &self,
+        kind: &str,
+        work: W,
+    ) -> impl Fn(Due, Wait, P) -> Pin<Box<dyn Future<Output = S::Input> + Send>> + Clone + Send + Sync + 'static
+    where
+        P: Send + 'static,
+        W: Fn(Due, Wait, P) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = S::Input> + Send + 'static,
+    {
+        let queue = self.shared.queue_waits.get(kind).cloned();
+        move |due, wait, pass| {
+            let (queue, began, work) = (queue.clone(), Instant::now(), work(due, wait, pass));
+            Box::pin(async move {
+                let input = work.await;
+                if let Some(queue) = queue {
+                    queue.note(&wait, began.elapsed(), Instant::now());
+                }
+                input
+            })
+        }
     }
 
     /// Keeps the window filled from the table.
