@@ -17,8 +17,10 @@ use std::time::Duration;
 const NOTICED: f64 = 0.6;
 /// The wait that is aimed at under pressure, as a part of the target.
 const STANDING: f64 = 0.35;
-/// A wait that is too long by so many targets would stop everything, were it not for [`LEAST`].
+/// A wait that is too long by so many targets would stop everything, were it not for [`LEAST`]; one that is too short by so
+/// many would let in twice as much. An empty line costs more than a long one.
 const SPAN: f64 = 2.5;
+const SPAN_BELOW: f64 = 1.0;
 /// Of the estimate, at least and at most so much is let in.
 const LEAST: f64 = 0.1;
 const MOST: f64 = 1.5;
@@ -92,7 +94,8 @@ impl Pressure {
         let Some(limit) = self.limit else {
             if wait > NOTICED && has_grown {
                 self.calm = 0.0;
-                self.capacity = seen.served;
+                // A pause of the machine begins many a pressure, and says nothing of what can be served after it.
+                self.capacity = seen.served.max(CLEARLY_LESS * self.best);
                 return self.limited(passed);
             }
             return 1.0;
@@ -112,7 +115,8 @@ impl Pressure {
         }
         // Times in targets and in seconds: a look ahead of more than half a target would be a guess.
         let ahead = self.wait + (AHEAD_SECONDS * self.trend).clamp(-0.5, 0.5);
-        let limit = self.capacity * (1.0 + (STANDING - ahead) / SPAN).clamp(LEAST, MOST);
+        let span = if ahead < STANDING { SPAN_BELOW } else { SPAN };
+        let limit = self.capacity * (1.0 + (STANDING - ahead) / span).clamp(LEAST, MOST);
         let is_less = self.arrivals < CLEARLY_LESS * self.best && self.wait < MACHINE_SLOWER;
         let share = if is_less { 1.0 } else { (limit / self.arrivals.max(1.0)).clamp(LEAST_SHARE, 1.0) };
         self.calm = if share >= 1.0 && self.wait < STANDING { self.calm + passed } else { 0.0 };
