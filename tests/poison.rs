@@ -1,6 +1,7 @@
 //! Messages that are poison: each is found once wherever it cannot be taken, harms nobody else, and can be settled.
 
 mod poison {
+    pub mod doomed;
     pub mod messages;
     pub mod operator;
 }
@@ -9,6 +10,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use poison::doomed::until_set_aside;
 use poison::messages::{Kind, Poison, inject};
 use poison::operator::{Letter, acts_in_the_audit_trail, letters, until_letters};
 use serde_json::Value;
@@ -184,9 +186,6 @@ async fn settle(system: &mut System, letters: &[Letter]) {
     assert_eq!(code, 0, "{out}{err}");
 }
 
-/// Starts at most until the message that kills is set aside.
-const STARTS: usize = 8;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_ends_the_process_is_one_dead_letter_and_every_other_order_ends() {
     let mut roles = Roles::start(&[]).await;
@@ -199,25 +198,7 @@ async fn a_message_that_ends_the_process_is_one_dead_letter_and_every_other_orde
     shops.until_more(20).await;
     let poison = roles.place_retrying(request("poison-sku", 1, "pm_ok")).await.expect("accepted");
     shops.until_more(20).await;
-    let mut crashes = 0;
-    let crashed = loop {
-        let mut inventory = roles.release("inventory");
-        let found = tokio::select! {
-            went_well = inventory.until_ended() => {
-                assert!(!went_well, "it ends by the abort alone");
-                None
-            }
-            letters = until_letters(&roles.system, 1) => Some(letters),
-        };
-        if let Some(letters) = found {
-            roles.take_back("inventory", inventory);
-            break letters;
-        }
-        crashes += 1;
-        assert!(crashes < STARTS, "still crashing after {crashes} starts");
-        roles.begin_doomed("inventory", fails.to_owned()).await;
-    };
-    let [letter] = &crashed[..] else { panic!("one dead letter, and no more: {crashed:?}") };
+    let (crashes, letter) = until_set_aside(&mut roles, "inventory", fails).await;
     assert_eq!((letter.ledger.as_str(), letter.cause.as_str()), ("inventory", "CRASH"));
     assert_eq!(letter.subject, format!("order/{}", poison.order_id));
     let tally = shops.close().await;
@@ -232,6 +213,46 @@ async fn a_message_that_ends_the_process_is_one_dead_letter_and_every_other_orde
     // Repaired, and handed in again.
     roles.stop("inventory").await;
     roles.restart("inventory").await;
+    let arguments = ["dlq", "redrive", &letter.id, "--reason", "a build that bears it"];
+    let (code, out, err) = roles.verb(&arguments).await;
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(roles.ended(&poison.order_id).await.state(), State::Confirmed);
+    roles.sums_add_up(tally.accepted.len() + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_charge_that_ends_the_process_is_one_dead_letter_charged_once_and_every_other_order_ends() {
+    let mut roles = Roles::start(&[]).await;
+    roles.add_stock("tea", 100_000).await;
+    let mut shops = Shops::open(&roles.system, 4);
+    shops.until_more(20).await;
+    roles.stop("payments").await;
+    let poison = roles.place_retrying(request("tea", 1, "pm_ok")).await.expect("accepted");
+    // The provider has answered, and nobody knows: it is asked again under the same key at every start.
+    let fails = format!("payments.http_response=return(abort {})", poison.order_id);
+    roles.begin_doomed("payments", fails.clone()).await;
+    let (crashes, letter) = until_set_aside(&mut roles, "payments", &fails).await;
+    eprintln!("{crashes} crashes until the charge was set aside");
+    assert_eq!((letter.ledger.as_str(), letter.cause.as_str()), ("payments", "CRASH"));
+    assert_eq!(letter.subject, format!("order/{}", poison.order_id));
+    shops.until_more(20).await;
+    let tally = shops.close().await;
+    assert!(tally.failed.is_empty(), "{:?}", tally.failed);
+    for id in &tally.accepted {
+        assert_ne!(roles.ended(id).await.state(), State::Pending);
+    }
+    let (code, explained, err) = roles.verb(&["order", "explain", &poison.order_id]).await;
+    assert_eq!(code, 0, "{explained}{err}");
+    let words = explained.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("Payments had to set its work for this order aside: the process ended"), "{explained}");
+    let (code, shown, err) = roles.verb(&["dlq", "show", &letter.id]).await;
+    assert_eq!(code, 0, "{shown}{err}");
+    assert!(shown.contains("due work charge") && shown.contains("send it"), "{shown}");
+
+    // Repaired, and handed in again.
+    roles.stop("payments").await;
+    roles.restart("payments").await;
+    assert_eq!(roles.get(&poison.order_id).await.expect("there").state(), State::Pending, "it waits for a person");
     let arguments = ["dlq", "redrive", &letter.id, "--reason", "a build that bears it"];
     let (code, out, err) = roles.verb(&arguments).await;
     assert_eq!(code, 0, "{out}{err}");

@@ -96,7 +96,7 @@ pub fn not_taken(why: NotTaken) -> CallError {
             ),
             retry_after: jitter(100..=500),
         },
-        NotTaken::Poison(_) => CallError::internal(why),
+        NotTaken::Poison { .. } => CallError::internal(why),
     }
 }
 

@@ -120,6 +120,11 @@ const COMMITS: &[Figure] = &[
         "messages",
         "Messages taken one at a time, because the process may have died with them in hand.",
     ),
+    Figure::counter(
+        "spillway_due_taken_alone_total",
+        "rows",
+        "Due rows worked off one at a time, because the process may have died with them in hand.",
+    ),
 ];
 
 const WAITING: &[Figure] = &[

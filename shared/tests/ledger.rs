@@ -72,7 +72,7 @@ async fn an_input_that_panics_is_one_dead_letter_and_its_batch_mates_pass() {
     assert_eq!((total(&ledger, "tea").await, total(&ledger, "cup").await), (1, 2));
     assert_eq!(dead_letters(&ledger).await, [("PANIC".to_owned(), 1)]);
     let refused = ledger.command(Add::new("shaky", 1)).await;
-    assert!(matches!(refused, Err(NotTaken::Poison(_))), "{refused:?}");
+    assert!(matches!(refused, Err(NotTaken::Poison { .. })), "{refused:?}");
     assert_eq!(ledger.command(Add::new("tea", 1)).await, Ok(2));
 }
 

@@ -51,11 +51,17 @@ pub fn redriven(result: &RedrivenDeadLetter) -> Vec<String> {
 pub fn whole(answer: &GetDeadLetterResponse) -> Vec<Vec<String>> {
     let Some(letter) = &answer.dead_letter else { return Vec::new() };
     let state = letter.state().as_str_name().trim_start_matches("STATE_").to_owned();
+    let is_due = !letter.due_kind.is_empty();
     let came = match (letter.number, letter.stream.as_str()) {
+        _ if is_due => String::new(),
         (0, stream) => format!("{} without a number, by {stream}", letter.source),
         (number, stream) => format!("{} number {number} of {}, by {stream}", letter.source, letter.incarnation),
     };
-    let what = if letter.whole_message { "the whole message" } else { "one event" };
+    let what = match (is_due, letter.whole_message) {
+        (true, _) => format!("due work {} {}", letter.due_kind, letter.due_key),
+        (false, true) => "the whole message".to_owned(),
+        (false, false) => "one event".to_owned(),
+    };
     let mut lines: Vec<(&str, String)> = vec![
         ("id", letter.dead_letter_id.clone()),
         ("ledger", ledger(&letter.ledger, letter.partition)),
@@ -75,13 +81,17 @@ pub fn whole(answer: &GetDeadLetterResponse) -> Vec<Vec<String>> {
         ("outcome", letter.outcome.clone()),
         ("reason", letter.reason.clone()),
     ];
-    lines.extend(answer.headers.iter().map(|header| ("header", format!("{}: {}", header.name, header.value))));
+    let header = if is_due { "to be done" } else { "header" };
+    lines.extend(answer.headers.iter().map(|each| (header, format!("{}: {}", each.name, each.value))));
     lines.retain(|(_, value)| !value.trim().is_empty());
     lines.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
 }
 
-/// The message itself: decoded, or in hexadecimal digits.
+/// The message itself: decoded, or in hexadecimal digits. Nothing of due work: what there is to say of it is said.
 pub fn content(answer: &GetDeadLetterResponse) -> String {
+    if answer.dead_letter.as_ref().is_some_and(|letter| !letter.due_kind.is_empty()) {
+        return String::new();
+    }
     if answer.json.is_empty() {
         let shown: String = answer.body.iter().take(256).map(|byte| format!("{byte:02x}")).collect();
         let rest = if answer.body.len() > 256 { " ..." } else { "" };

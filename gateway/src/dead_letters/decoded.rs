@@ -8,8 +8,11 @@ use spillway_proto::pb::cloudevents::{CloudEvent, CloudEventBatch, cloud_event};
 use spillway_proto::pb::ops::GetDeadLetterResponse;
 use spillway_shared::config::SECRET_SHOWN_AS;
 
-/// The message in ProtoJSON; empty where its envelope cannot be decoded.
+/// The message in ProtoJSON; empty where its envelope cannot be decoded, and of due work, which is no message.
 pub(super) fn json(found: &GetDeadLetterResponse) -> String {
+    if found.dead_letter.as_ref().is_some_and(|letter| !letter.due_kind.is_empty()) {
+        return String::new();
+    }
     let Ok(pool) = DescriptorPool::decode(DESCRIPTOR_SET) else { return String::new() };
     let is_whole = found.dead_letter.as_ref().is_some_and(|letter| letter.whole_message);
     let read = if is_whole { batch(&pool, found.body.clone()) } else { event(&pool, found.body.clone()) };

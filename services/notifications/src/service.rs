@@ -8,7 +8,7 @@ use spillway_proto::pb::events as v1;
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, Event, EventKind, NewEvent, Subject};
 use spillway_shared::evidence::Evidence;
-use spillway_shared::ledger::{Due, Says, Service, StoreError, Tx, Unreadable};
+use spillway_shared::ledger::{AboutDue, Due, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::domain::{self, Delivery, Ending, Key, Patience, Step, Trouble};
 use crate::evidence::EVIDENCE;
@@ -93,6 +93,18 @@ impl Service for Notifications {
             Input::Told(notice) => self.told(book, notice, at, says),
             Input::Tried(tried) => self.tried(book, tried, at, says),
         }
+    }
+
+    fn about_due(&self, due: &Due) -> AboutDue {
+        let key = store::read_due_key(&due.key);
+        let mut input: Vec<_> = key.iter().map(|key| ("event", key.event.to_string())).collect();
+        let letter = Letter::decode(due.payload.clone());
+        input.push(match &letter {
+            Ok(letter) => ("message id", letter.message_id.clone()),
+            Err(error) => ("problem", error.to_string()),
+        });
+        let traceparent = letter.map(|letter| letter.traceparent).unwrap_or_default();
+        AboutDue { subject: key.map(|key| Subject::Order(key.order)), shop: String::new(), traceparent, input }
     }
 
     fn save(&self, tx: &Tx<'_>, book: Book) -> Result<(), StoreError> {

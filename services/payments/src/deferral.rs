@@ -78,8 +78,9 @@ async fn take_to_heart(ledger: &Ledger<Payments>, phase: Phase, walk: &mut Optio
                 *walk = Some(Walk { outage: since, from: Timestamp::UNIX_EPOCH });
             }
             match walk {
-                Some(walk) => walk.along(ledger).await,
-                None => Ok(()),
+                // It is a courtesy, and would be tried again at every start.
+                Some(walk) if !ledger.is_dying() => walk.along(ledger).await,
+                Some(_) | None => Ok(()),
             }
         }
     }

@@ -6,12 +6,12 @@ use spillway_proto::pb::events;
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, Money, NewEvent, OrderId, Subject};
 use spillway_shared::evidence::Evidence;
-use spillway_shared::ledger::{Due, Sample, Says, Service, StoreError, Tx, Unreadable};
+use spillway_shared::ledger::{AboutDue, Due, Sample, Says, Service, StoreError, Tx, Unreadable};
 
 use crate::counters;
 use crate::domain::{
     self, Answered, Decision, Deferred, DueStep, OrderEnded, Payment, Policy, Purpose, Refused, Settle, Settled,
-    StockHeld,
+    StockHeld, Task,
 };
 use crate::evidence::EVIDENCE;
 use crate::spans::retry_name;
@@ -170,6 +170,23 @@ impl Service for Payments {
         };
         apply(decision, input, order, book, says);
         answer
+    }
+
+    fn about_due(&self, due: &Due) -> AboutDue {
+        let subject = OrderId::from_bytes(&due.key).map(Subject::Order);
+        match Task::decode(due.kind, &due.key, due.payload.clone()) {
+            Ok(task) => AboutDue {
+                subject,
+                input: vec![
+                    ("key", task.key().text),
+                    ("amount", task.amount.to_string()),
+                    ("step", task.step.words().to_owned()),
+                ],
+                shop: task.shop,
+                traceparent: task.traceparent,
+            },
+            Err(error) => AboutDue { subject, input: vec![("problem", error.to_string())], ..AboutDue::default() },
+        }
     }
 
     fn worked(&self, answer: Answer) {

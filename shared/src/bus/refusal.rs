@@ -48,7 +48,7 @@ pub fn read<T: Message + Default>(call: &Call) -> Result<T, Refusal> {
 pub fn not_taken(callee: Callee, why: &NotTaken) -> Refusal {
     match why {
         NotTaken::Closed | NotTaken::Busy | NotTaken::Unavailable(_) | NotTaken::Unknown(_) => unavailable(callee),
-        NotTaken::Poison(_) => {
+        NotTaken::Poison { .. } => {
             tracing::error!(%callee, error = %why, "command refused");
             let message = format!("this command cannot be decided; the log of {callee} says why");
             with(Code::Internal, "INTERNAL", message, [])

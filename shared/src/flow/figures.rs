@@ -7,7 +7,7 @@ use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{Incarnation, Partition};
 
 use crate::ledger::{
-    Incident, Ledger, Pause, ReadError, Service, Setting, StoreError, Tx, incidents_told, settings_told,
+    Incident, Ledger, Pause, ReadError, SET_ASIDE_US, Service, Setting, StoreError, Tx, incidents_told, settings_told,
 };
 
 /// The flow of a ledger, as it is now.
@@ -117,9 +117,9 @@ fn listeners(
 fn due(tx: &Tx<'_>, now_us: i64) -> Result<Vec<ops::DueWork>, StoreError> {
     tx.read(
         "select kind, count(*), sum(case when due_us <= $1 then 1 else 0 end),
-                min(case when due_us <= $1 then due_us end), min(case when due_us > $1 then due_us end)
+                min(case when due_us <= $1 then due_us end), min(case when due_us > $1 and due_us < $2 then due_us end)
          from due group by kind order by kind",
-        &[now_us.into()],
+        &[now_us.into(), SET_ASIDE_US.into()],
         |row| {
             Ok(ops::DueWork {
                 kind: row.text(0)?,

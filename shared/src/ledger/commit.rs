@@ -1,13 +1,16 @@
 //! One commit: whatever waits goes into one transaction; load all, decide all, write all.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bytes::Bytes;
 use rusqlite::{Connection, TransactionBehavior};
 use spillway_proto::time::{self, Timestamp};
 
 use super::collect::{Collected, Item};
 use super::dead_letter;
 use super::due;
+use super::due_in_hand;
 use super::error::{NotTaken, StoreError};
 use super::in_hand;
 use super::inbox::{Additions, Inbox};
@@ -15,7 +18,7 @@ use super::incident::Noted;
 use super::job::{Job, ToldMark};
 use super::outbox::{self, Heads};
 use super::redrive::{self, Redriven};
-use super::says::Says;
+use super::says::{DueChange, Says};
 use super::service::{Cause, Read, Service};
 use super::spec::Identity;
 use super::tx::{Tx, Value};
@@ -60,8 +63,24 @@ pub(super) struct Memory {
     pub heads: Heads,
     /// There may be bad copies of batches among the dead letters that a good copy would make up for.
     pub any_unread: bool,
+    /// The keys of due rows that are set aside.
+    pub set_aside: HashSet<Bytes>,
     /// The last commit was noted as a clean end; another one is not.
     pub is_clean: bool,
+}
+
+impl Memory {
+    /// After the commit of these changes.
+    pub fn note_due(&mut self, changes: &[DueChange]) {
+        for change in changes {
+            let (_, key) = change.row();
+            if change.sets_aside() {
+                self.set_aside.insert(key.clone());
+            } else if !self.set_aside.is_empty() {
+                self.set_aside.remove(key);
+            }
+        }
+    }
 }
 
 /// What a commit did.
@@ -108,11 +127,12 @@ impl<S: Service> Attempt<'_, S> {
         let (mut says, answers) = self.decide(&tx, &found.inputs)?;
         self.do_acts(&tx, group, &found.redriven, &mut says)?;
         self.step("consumer.state_written");
-        let resolved = self.write_heard(&tx, group, &found)?;
+        let unread_resolved = self.write_heard(&tx, group, &found)?;
         self.step("consumer.inbox_inserted");
         let mut heads = self.relayed.clone();
         outbox::append(&tx, self.identity.incarnation, self.identity.numbering, &mut heads, &says.batches, self.at)?;
         due::write(&tx, &says.due)?;
+        let due_resolved = self.resolve_due(&tx, &says)?;
         self.noted.write(&tx)?;
         self.step("consumer.outbox_written");
         for job in group {
@@ -129,7 +149,7 @@ impl<S: Service> Attempt<'_, S> {
             heads.write(&tx, self.identity.incarnation)?;
         }
         let is_clean = self.note_end(&tx, group)?;
-        let any_unread = match (found.dead.iter().any(|letter| letter.whole), resolved) {
+        let any_unread = match (found.dead.iter().any(|letter| letter.whole), unread_resolved) {
             (true, _) => true,
             (false, 0) => self.memory.any_unread,
             (false, _) => dead_letter::any_unread(&tx)?,
@@ -151,7 +171,7 @@ impl<S: Service> Attempt<'_, S> {
             says,
             answers,
             dead,
-            resolved,
+            resolved: unread_resolved + due_resolved,
             any_unread,
             is_clean,
             redriven,
@@ -169,7 +189,7 @@ impl<S: Service> Attempt<'_, S> {
     ) -> Result<(), StoreError> {
         for (at, outcome) in redriven {
             if let Some(Job::Redrive(job)) = group.get(*at) {
-                redrive::settle(tx, says, job, outcome, self.at)?;
+                redrive::settle(tx, says, (job.id, &job.reason), outcome, self.at)?;
             }
         }
         for job in group {
@@ -190,8 +210,19 @@ impl<S: Service> Attempt<'_, S> {
                 in_hand::advance(tx, hand)?;
             }
         }
+        due_in_hand::done(tx, group.iter().filter_map(Job::due_hand))?;
         dead_letter::write(tx, self.identity, &found.dead, self.at)?;
         dead_letter::resolve(tx, &found.resolved, self.at)
+    }
+
+    /// Where the commit decides otherwise about rows that are set aside. Answers how many dead letters that resolved.
+    fn resolve_due(&self, tx: &Tx<'_>, says: &Says) -> Result<usize, StoreError> {
+        if self.memory.set_aside.is_empty() {
+            return Ok(0);
+        }
+        let decided = says.due.iter().filter(|change| !change.sets_aside());
+        let decided = decided.map(DueChange::row).filter(|(_, key)| self.memory.set_aside.contains(*key));
+        dead_letter::resolve_due(tx, decided, self.at)
     }
 
     /// A flush may be the last commit: then the end was clean. Whatever takes something in after it makes it not so.
@@ -251,7 +282,7 @@ impl<S: Service> Attempt<'_, S> {
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panicked".to_owned())
 }
@@ -259,7 +290,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// Takes an input out of its group: a heard one becomes a dead letter, a command is refused.
 pub(super) fn set_aside<S: Service>(group: &mut [Job<S>], at: Position, cause: Cause, error: String) {
     match group.get_mut(at.job) {
-        Some(Job::Command(command)) => command.outcome = Some(Err(NotTaken::Poison(error))),
+        Some(Job::Command(command)) => command.outcome = Some(Err(NotTaken::Poison { cause, error })),
         Some(Job::Heard(heard)) => {
             let event = heard.batches.get_mut(at.batch).and_then(|batch| batch.events.get_mut(at.event));
             bury(event, cause, error);

@@ -1,5 +1,7 @@
-//! Messages that could not be taken, kept with their bytes, their error and their origin.
+//! Messages that could not be taken, kept with their bytes, their error and their origin; and due rows that were set
+//! aside.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +12,12 @@ use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{DEFAULT_SHOP, Ledger, LedgerId, ids};
 
 use super::commit::Position;
+use super::due_in_hand;
 use super::error::StoreError;
 use super::fingerprint;
 use super::inbox::Line;
-use super::service::{Cause, Heard, Origin};
+use super::says::Due;
+use super::service::{AboutDue, Cause, Heard, Origin};
 use super::spec::Identity;
 use super::tx::{Tx, Value};
 
@@ -125,6 +129,72 @@ fn write_one(tx: &Tx<'_>, own: &Identity, letter: &DeadLetter, left: &Remains, a
         ],
     )?;
     Ok(())
+}
+
+/// Writes down that a due row was set aside: the same row is the same dead letter, however often it is.
+pub(super) fn write_due(
+    tx: &Tx<'_>,
+    own: &Identity,
+    due: &Due,
+    about: &AboutDue,
+    (cause, error): (Cause, &str),
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let key = due_in_hand::key_text(&due.key);
+    let id = ids::named("dead-letter", &format!("{}/due/{}/{key}", own.id, due.kind));
+    let source = own.id.ledger.name();
+    let fingerprint = fingerprint::of(cause.name(), source, &format!("due {}", due.kind), error);
+    let shop = if about.shop.is_empty() { DEFAULT_SHOP } else { &about.shop };
+    let subject = about.subject.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut input = vec![("due", due.at.to_string()), ("attempt", due.attempt.to_string())];
+    input.extend(about.input.iter().cloned());
+    let input = serde_json::to_string(&input).unwrap_or_default();
+    tx.write(
+        "insert into dead_letter (id, shop, source, cause, error, fingerprint, body, count, first_us, last_us, state,
+                                  headers, subject, traceparent, tried_by, due_kind, due_key)
+         values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $8, 'DEAD', $9, $10, $11, $12, $13, $14)
+         on conflict (id) do update set count = dead_letter.count + 1, last_us = excluded.last_us, state = 'DEAD',
+             cause = excluded.cause, error = excluded.error, fingerprint = excluded.fingerprint, body = excluded.body,
+             headers = excluded.headers, tried_by = excluded.tried_by",
+        &[
+            id.as_bytes().into(),
+            Value::Text(shop),
+            source.into(),
+            cause.name().into(),
+            error.into(),
+            fingerprint.as_str().into(),
+            (&due.payload[..]).into(),
+            time::to_micros(at).into(),
+            input.as_str().into(),
+            subject.as_str().into(),
+            about.traceparent.as_str().into(),
+            own.build.as_str().into(),
+            due.kind.into(),
+            (&due.key[..]).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The work of these rows, which were set aside, is decided otherwise: their dead letters need nobody any more. Answers
+/// how many there were.
+pub(super) fn resolve_due<'d>(
+    tx: &Tx<'_>,
+    decided: impl Iterator<Item = (&'static str, &'d Bytes)>,
+    at: Timestamp,
+) -> Result<usize, StoreError> {
+    tx.write_each(
+        "update dead_letter set state = 'RESOLVED', outcome = 'its work was decided otherwise', acted_us = $1
+         where due_kind = $2 and due_key = $3 and due_kind <> '' and state = 'DEAD'",
+        decided.map(|(kind, key)| [time::to_micros(at).into(), Value::Text(kind), Value::Blob(key)]),
+    )
+}
+
+/// The keys of rows that are set aside.
+pub(super) fn set_aside(tx: &Tx<'_>) -> Result<HashSet<Bytes>, StoreError> {
+    let sql = "select due_key from dead_letter where due_kind <> '' and state = 'DEAD'";
+    let keys = tx.read(sql, &[], |row| Ok(Bytes::from(row.blob(0)?)))?;
+    Ok(keys.into_iter().collect())
 }
 
 /// Good copies of these batches are taken in this commit: the dead letters of bad ones need nobody any more. Answers how

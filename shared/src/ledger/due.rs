@@ -7,6 +7,7 @@ use bytes::Bytes;
 use spillway_proto::time::{self, Timestamp};
 use tokio::sync::Notify;
 
+use super::due_in_hand::SET_ASIDE_US;
 use super::error::StoreError;
 use super::says::{Due, DueChange};
 use super::tx::{Tx, Value};
@@ -35,11 +36,11 @@ pub(super) fn write(tx: &Tx<'_>, changes: &[DueChange]) -> Result<(), StoreError
     Ok(())
 }
 
-/// When a row is due, and as which attempt; `None` where there is no such row.
+/// When a row is due, and as which attempt; `None` where there is no such row, or it is set aside.
 pub fn due_at(tx: &Tx<'_>, kind: &str, key: &[u8]) -> Result<Option<(Timestamp, i64)>, StoreError> {
     let rows = tx.read(
-        "select due_us, attempt from due where kind = $1 and key = $2",
-        &[Value::Text(kind), Value::Blob(key)],
+        "select due_us, attempt from due where kind = $1 and key = $2 and due_us < $3",
+        &[Value::Text(kind), Value::Blob(key), SET_ASIDE_US.into()],
         |row| Ok((time::from_micros(row.int(0)?), row.int(1)?)),
     )?;
     Ok(rows.into_iter().next())
@@ -63,8 +64,8 @@ pub(super) fn read(
         },
     )?;
     let next = tx.read(
-        "select min(due_us) from due where kind = $1 and due_us > $2",
-        &[Value::Text(kind), now_us.into()],
+        "select min(due_us) from due where kind = $1 and due_us > $2 and due_us < $3",
+        &[Value::Text(kind), now_us.into(), SET_ASIDE_US.into()],
         |row| row.opt_int(0),
     )?;
     Ok((rows, next.into_iter().flatten().next().map(time::from_micros)))
@@ -82,6 +83,19 @@ pub struct DueFeed {
     ready: Notify,
     /// The table may hold more than the window.
     sweep: Notify,
+    /// Rows that are held back, to be worked off alone.
+    suspects: Mutex<VecDeque<Suspect>>,
+    suspected: Notify,
+}
+
+/// A row that may be what ended the process.
+#[derive(Debug)]
+pub(super) struct Suspect {
+    pub key: Bytes,
+    /// Under which it is held back.
+    pub ticket: u64,
+    /// Starts at which it was found alone in hand.
+    pub found: i64,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +132,8 @@ enum Slot {
 impl DueFeed {
     pub(super) fn new(kind: &'static str, capacity: usize) -> Self {
         let window = Mutex::new(Window { behind: true, ..Window::default() });
-        DueFeed { kind, capacity, window, ready: Notify::new(), sweep: Notify::new() }
+        let (ready, sweep, suspected) = (Notify::new(), Notify::new(), Notify::new());
+        DueFeed { kind, capacity, window, ready, sweep, suspects: Mutex::default(), suspected }
     }
 
     pub fn kind(&self) -> &'static str {
@@ -239,6 +254,39 @@ impl DueFeed {
         window.take(&key)
     }
 
+    /// Holds a row back, as if it were in hand. `None` where it is in the window already.
+    pub(super) fn hold(&self, key: &Bytes) -> Option<u64> {
+        let mut window = self.window();
+        let ticket = window.tickets;
+        if window.slots.contains_key(key) {
+            return None;
+        }
+        window.tickets += 1;
+        window.slots.insert(key.clone(), Slot::InHand(ticket));
+        Some(ticket)
+    }
+
+    /// Whether no commit has moved or ended it since it was held back.
+    pub(super) fn is_held(&self, suspect: &Suspect) -> bool {
+        let window = self.window();
+        matches!(window.slots.get(&suspect.key), Some(Slot::InHand(ticket)) if *ticket == suspect.ticket)
+    }
+
+    /// A row that is held back is to be worked off alone.
+    pub(super) fn suspect(&self, suspect: Suspect) {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).push_back(suspect);
+        self.suspected.notify_one();
+    }
+
+    pub(super) async fn next_suspect(&self) -> Suspect {
+        loop {
+            if let Some(suspect) = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+                return suspect;
+            }
+            self.suspected.notified().await;
+        }
+    }
+
     /// The row is no longer in hand; if it is still in the table it will be taken again.
     pub fn release(&self, key: &Bytes, ticket: u64) {
         let mut window = self.window();
@@ -304,7 +352,9 @@ impl Window {
     /// False where the row stays in the table for a sweep.
     fn offer(&mut self, due: Due, now: Timestamp, capacity: usize) -> bool {
         if due.at > now {
-            self.next = Some(self.next.map_or(due.at, |next| next.min(due.at)));
+            if time::to_micros(due.at) < SET_ASIDE_US {
+                self.next = Some(self.next.map_or(due.at, |next| next.min(due.at)));
+            }
             return false;
         }
         if self.slots.len() >= capacity {

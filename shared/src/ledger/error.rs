@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rusqlite::ffi::{SQLITE_IOERR_NOMEM, SQLITE_IOERR_SHMSIZE};
 
+use super::service::Cause;
+
 /// The database could not do what a statement asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -107,8 +109,8 @@ pub enum NotTaken {
     #[error("whether the ledger has kept it is not known: {0}")]
     Unknown(StoreError),
     /// This very input cannot be decided or stored.
-    #[error("the input cannot be taken: {0}")]
-    Poison(String),
+    #[error("the input cannot be taken: {error}")]
+    Poison { cause: Cause, error: String },
 }
 
 /// A query was not answered.

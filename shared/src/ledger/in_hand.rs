@@ -12,6 +12,7 @@ use spillway_proto::time::{self, Timestamp};
 
 use super::error::StoreError;
 use super::inbox::{Inbox, Line};
+use super::says::Due;
 use super::service::Came;
 use super::tx::{Tx, Value};
 
@@ -27,6 +28,9 @@ const REACH: i64 = 256;
 
 /// Starts that come so soon after the one before, without a clean exit between, may be a loop of crashes.
 const LOOP_US: i64 = 15 * 60 * 1_000_000;
+
+/// After so many ends in a row that were not clean, what need not be done is left out: it may be what ends the process.
+const DYING: i64 = 4;
 
 /// The tables of the last run and of what was in hand.
 pub(super) const TABLES: &str = "
@@ -65,6 +69,9 @@ pub(super) struct Caution {
     found: HashSet<(Line, i64)>,
     /// The highest number heard of each line, at start.
     heard: HashMap<Line, i64>,
+    /// Ends in a row that were not clean, each soon after its start.
+    unclean: i64,
+    began: Timestamp,
 }
 
 impl Caution {
@@ -97,7 +104,17 @@ impl Caution {
             (*line, mark.above.last().copied().unwrap_or(0).max(mark.number))
         };
         let heard = inbox.lines().map(highest).collect();
-        Ok(Caution { level, found: found.into_iter().collect(), heard })
+        Ok(Caution { level, found: found.into_iter().collect(), heard, unclean, began: at })
+    }
+
+    /// Whether this row is to be worked off under a marker.
+    pub fn watches(&self, due: &Due) -> bool {
+        self.unclean > 0 && due.at <= self.began
+    }
+
+    /// Whether it died again and again.
+    pub fn is_dying(&self) -> bool {
+        self.unclean >= DYING
     }
 
     /// Whether the last exit was clean, with nothing left in hand.

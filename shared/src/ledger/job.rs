@@ -3,6 +3,7 @@
 use spillway_proto::time::Timestamp;
 use tokio::sync::oneshot;
 
+use super::due_in_hand::DueHand;
 use super::error::{NotTaken, StoreError};
 use super::in_hand::Hand;
 use super::redrive::RedriveJob;
@@ -44,6 +45,8 @@ pub(super) enum Job<S: Service> {
 pub(super) struct Command<S: Service> {
     pub input: S::Input,
     pub outcome: Option<Result<S::Answer, NotTaken>>,
+    /// Of the due row whose result it is, where that is under a marker.
+    pub hand: Option<DueHand>,
     pub reply: oneshot::Sender<Result<S::Answer, NotTaken>>,
 }
 
@@ -62,6 +65,14 @@ impl<S: Service> Job<S> {
             Job::Command(_) | Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_) => 1,
             Job::Heard(heard) => heard.batches.iter().map(|batch| batch.events.len().max(1)).sum(),
             Job::Redrive(redrive) => redrive.heard.events.len().max(1),
+        }
+    }
+
+    /// The marker that its commit takes away.
+    pub fn due_hand(&self) -> Option<&DueHand> {
+        match self {
+            Job::Command(command) => command.hand.as_ref(),
+            Job::Heard(_) | Job::Redrive(_) | Job::Number(_) | Job::Marks(_) | Job::Act(..) | Job::Flush(_) => None,
         }
     }
 

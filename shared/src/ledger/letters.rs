@@ -9,6 +9,7 @@ use spillway_proto::time::{self, Timestamp};
 use spillway_proto::{LedgerId, NewEvent, Subject};
 use uuid::Uuid;
 
+use super::due_in_hand::key_text;
 use super::error::StoreError;
 use super::redrive::{read_id, read_number};
 use super::says::Says;
@@ -22,7 +23,7 @@ const SHOWN_BYTES: usize = 512 << 10;
 
 const COLUMNS: &str = "id, state, cause, fingerprint, error, source, incarnation, partition, number, stream, whole, \
                        event_id, event_type, subject, traceparent, count, first_us, last_us, length(body), outcome, \
-                       reason, acted_us";
+                       reason, acted_us, due_kind, due_key";
 
 fn read(row: &Row<'_>, own: LedgerId) -> Result<DeadLetter, StoreError> {
     let number = read_number(row, 6)?;
@@ -51,6 +52,8 @@ fn read(row: &Row<'_>, own: LedgerId) -> Result<DeadLetter, StoreError> {
         outcome: row.text(19)?,
         reason: row.text(20)?,
         act_time: row.opt_int(21)?.and_then(at),
+        due_kind: row.text(22)?,
+        due_key: row.opt_blob(23)?.map(|key| key_text(&key)).unwrap_or_default(),
     })
 }
 
@@ -168,9 +171,9 @@ pub fn one(tx: &Tx<'_>, own: LedgerId, id: Uuid) -> Result<Option<GetDeadLetterR
         &format!("select {COLUMNS}, body, headers from dead_letter where id = $1"),
         &[id.as_bytes().into()],
         |row| {
-            let mut body = row.blob(22)?;
+            let mut body = row.blob(24)?;
             body.truncate(SHOWN_BYTES);
-            let headers: Vec<(String, String)> = serde_json::from_str(&row.text(23)?).unwrap_or_default();
+            let headers: Vec<(String, String)> = serde_json::from_str(&row.text(25)?).unwrap_or_default();
             let headers = headers.into_iter().map(|(name, value)| DeadLetterHeader { name, value }).collect();
             Ok(GetDeadLetterResponse {
                 dead_letter: Some(read(row, own)?),

@@ -18,6 +18,7 @@ use super::commit::Memory;
 use super::condition::Condition;
 use super::dead_letter;
 use super::due::DueFeed;
+use super::due_in_hand::{self, Found};
 use super::error::{OpenError, StoreError};
 use super::handle::{Ledger, Shared};
 use super::in_hand::Caution;
@@ -27,6 +28,7 @@ use super::readers::Readers;
 use super::schema;
 use super::service::Service;
 use super::spec::{self, Identity, LedgerSpec};
+use super::suspects;
 use super::tx::{Tx, Value};
 use super::writer::{CommitFigures, Writer};
 use crate::logs;
@@ -87,10 +89,13 @@ struct Opened {
     memory: Memory,
     in_force: InForce,
     caution: Caution,
+    suspects: Vec<Found>,
 }
 
 fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shared, Memory) {
-    let Opened { identity, memory, in_force, caution } = opened;
+    let Opened { identity, memory, in_force, caution, suspects } = opened;
+    let feeds: Vec<_> = due_kinds.iter().map(|kind| Arc::new(DueFeed::new(kind, DUE_WINDOW))).collect();
+    suspects::hold_back(&feeds, suspects);
     let shared = Shared {
         queue_waits: due_kinds.iter().map(|kind| (*kind, Arc::default())).collect(),
         identity,
@@ -104,7 +109,7 @@ fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shar
         unnumbered: Notify::new(),
         changed: broadcast::Sender::new(1024),
         recorded: broadcast::Sender::new(1024),
-        feeds: due_kinds.iter().map(|kind| Arc::new(DueFeed::new(kind, DUE_WINDOW))).collect(),
+        feeds,
         pauses: watch::Sender::new(in_force.pauses),
         settings: watch::Sender::new(in_force.settings),
         incidents: Default::default(),
@@ -181,9 +186,11 @@ fn prepare(connection: &mut Connection, spec: &LedgerSpec, at: Timestamp) -> Res
     let inbox = Inbox::load(&tx).map_err(failed)?;
     let in_force = InForce::load(&tx).map_err(failed)?;
     let caution = Caution::begin(&tx, &inbox, at).map_err(failed)?;
+    let suspects = due_in_hand::begin(&tx).map_err(failed)?;
     let any_unread = dead_letter::any_unread(&tx).map_err(failed)?;
+    let set_aside = dead_letter::set_aside(&tx).map_err(failed)?;
     transaction.commit().map_err(|e| failed(e.into()))?;
-    if !caution.is_calm() {
+    if !caution.is_calm() || !suspects.is_empty() {
         tracing::info!(ledger = %spec.id, "the last end was not clean: what was in hand is taken with care");
     }
     let identity = Identity {
@@ -195,7 +202,13 @@ fn prepare(connection: &mut Connection, spec: &LedgerSpec, at: Timestamp) -> Res
         numbering: spec.numbering,
         build: spec.build.clone(),
     };
-    Ok(Opened { identity, memory: Memory { inbox, heads, any_unread, is_clean: false }, in_force, caution })
+    Ok(Opened {
+        identity,
+        memory: Memory { inbox, heads, any_unread, set_aside, is_clean: false },
+        in_force,
+        caution,
+        suspects,
+    })
 }
 
 /// Who this ledger is; decided at its first opening.

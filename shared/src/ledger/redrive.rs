@@ -49,11 +49,15 @@ pub enum RedriveError {
 
 impl<S: Service> Ledger<S> {
     /// Hands these dead letters in again, together; those that are dead no more are passed over. Answers what became of
-    /// each, in the order of the ids.
+    /// each: of due work, that it is due again.
     pub async fn redrive(&self, ids: Vec<Uuid>, reason: &str) -> Result<Vec<(Uuid, Redriven)>, RedriveError> {
         let kept = self.query(move |tx| kept(tx, &ids)).await?;
-        let mut redriving = Vec::with_capacity(kept.len());
-        for letter in kept {
+        let (mut done, mut redriving) = (Vec::with_capacity(kept.len()), Vec::new());
+        for mut letter in kept {
+            if let Some((kind, key)) = letter.due.take() {
+                done.push((letter.id, self.take_up(letter.id, &kind, key, reason).await?));
+                continue;
+            }
             let (id, whole) = (letter.id, letter.whole || self.service.keeps_batches_whole());
             let reader = Reader { is_redriven: true, ..self.reader() };
             let heard = Heard::read_by(&reader, self.service.as_ref(), &letter.into_batch(whole));
@@ -62,7 +66,6 @@ impl<S: Service> Ledger<S> {
             self.jobs.send(Job::Redrive(job)).await.map_err(|_| NotTaken::Closed)?;
             redriving.push((id, answer));
         }
-        let mut done = Vec::with_capacity(redriving.len());
         for (id, answer) in redriving {
             done.push((id, answer.await.unwrap_or(Err(NotTaken::Closed))?));
         }
@@ -77,6 +80,8 @@ struct Kept {
     number: Option<BatchNumber>,
     whole: bool,
     body: bytes::Bytes,
+    /// Kind and key of a due row.
+    due: Option<(String, bytes::Bytes)>,
 }
 
 impl Kept {
@@ -88,7 +93,7 @@ impl Kept {
 
 fn kept(tx: &Tx<'_>, ids: &[Uuid]) -> Result<Vec<Kept>, StoreError> {
     tx.read_each(
-        "select id, source, incarnation, partition, number, whole, body from dead_letter
+        "select id, source, incarnation, partition, number, whole, body, due_kind, due_key from dead_letter
          where id = $1 and state = 'DEAD'",
         ids.iter().map(|id| [Value::Blob(&id.as_bytes()[..])]),
         |row| {
@@ -98,6 +103,7 @@ fn kept(tx: &Tx<'_>, ids: &[Uuid]) -> Result<Vec<Kept>, StoreError> {
                 number: read_number(row, 2)?,
                 whole: row.int(5)? == 1,
                 body: row.blob(6)?.into(),
+                due: row.opt_blob(8)?.map(|key| Ok::<_, StoreError>((row.text(7)?, key.into()))).transpose()?,
             })
         },
     )
@@ -126,27 +132,30 @@ pub(super) fn gone<S: Service>(tx: &Tx<'_>, group: &[Job<S>]) -> Result<HashSet<
     for (at, job) in group.iter().enumerate() {
         let Job::Redrive(redrive) = job else { continue };
         let again = group[..at].iter().any(|earlier| matches!(earlier, Job::Redrive(e) if e.id == redrive.id));
-        let dead = tx.read(
-            "select 1 from dead_letter where id = $1 and state = 'DEAD'",
-            &[redrive.id.as_bytes().into()],
-            |row| row.int(0),
-        )?;
-        if again || dead.is_empty() {
+        if again || !is_dead(tx, redrive.id)? {
             gone.insert(at);
         }
     }
     Ok(gone)
 }
 
+pub(super) fn is_dead(tx: &Tx<'_>, id: Uuid) -> Result<bool, StoreError> {
+    let dead =
+        tx.read("select 1 from dead_letter where id = $1 and state = 'DEAD'", &[id.as_bytes().into()], |row| {
+            row.int(0)
+        })?;
+    Ok(!dead.is_empty())
+}
+
 /// Writes down what became of a dead letter, and says it.
-pub(super) fn settle<S: Service>(
+pub(super) fn settle(
     tx: &Tx<'_>,
     says: &mut Says,
-    redrive: &RedriveJob<S>,
+    (id, reason): (Uuid, &str),
     outcome: &Redriven,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let (id, at_us) = (redrive.id, time::to_micros(at));
+    let at_us = time::to_micros(at);
     let rows = tx.read(
         "select shop, cause, fingerprint, source, event_type, count, traceparent from dead_letter where id = $1",
         &[id.as_bytes().into()],
@@ -163,7 +172,7 @@ pub(super) fn settle<S: Service>(
         Redriven::Taken => {
             tx.write(
                 "update dead_letter set state = 'REDRIVEN', outcome = 'taken', reason = $1, acted_us = $2 where id = $3",
-                &[redrive.reason.as_str().into(), at_us.into(), id.as_bytes().into()],
+                &[reason.into(), at_us.into(), id.as_bytes().into()],
             )?;
             "taken".to_owned()
         }
@@ -176,7 +185,7 @@ pub(super) fn settle<S: Service>(
                     cause.name().into(),
                     error.as_str().into(),
                     fingerprint.as_str().into(),
-                    redrive.reason.as_str().into(),
+                    reason.into(),
                     at_us.into(),
                     id.as_bytes().into(),
                 ],
@@ -190,7 +199,7 @@ pub(super) fn settle<S: Service>(
         occurrence: format!("{count}/{at_us}"),
         // Of the event that it is: its trace shows what became of it.
         traceparent,
-        event: v1::DeadLetterRedriven { fingerprint, cause, reason: redrive.reason.clone(), outcome: told }.into(),
+        event: v1::DeadLetterRedriven { fingerprint, cause, reason: reason.to_owned(), outcome: told }.into(),
     });
     Ok(())
 }

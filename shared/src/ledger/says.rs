@@ -9,6 +9,7 @@ use spillway_proto::trace::{self, Part, part_span};
 use spillway_proto::{Ledger, NewEvent, Partition, TraceContext};
 
 use super::act::InForce;
+use super::due_in_hand::SET_ASIDE_US;
 use crate::logs::Fact;
 use crate::telemetry::{Span, Tracer};
 
@@ -34,6 +35,24 @@ pub(crate) enum DueChange {
     Set(Due),
     /// Nothing is left to be done.
     Done { kind: &'static str, key: Bytes },
+}
+
+impl DueChange {
+    /// The kind and the key of its row.
+    pub(crate) fn row(&self) -> (&'static str, &Bytes) {
+        match self {
+            DueChange::Set(due) => (due.kind, &due.key),
+            DueChange::Done { kind, key } => (kind, key),
+        }
+    }
+
+    /// Whether it sets its row aside.
+    pub(crate) fn sets_aside(&self) -> bool {
+        match self {
+            DueChange::Set(due) => time::to_micros(due.at) == SET_ASIDE_US,
+            DueChange::Done { .. } => false,
+        }
+    }
 }
 
 /// Collects what the decisions of one commit say.

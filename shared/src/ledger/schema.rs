@@ -127,6 +127,7 @@ pub(super) const LEDGER: &[Migration] = &[
     ),
     ("dead letters with their origin", DEAD_LETTERS),
     ("what was in hand", super::in_hand::TABLES),
+    ("what due work was in hand", super::due_in_hand::TABLES),
 ];
 
 /// What operators see of dead letters, and what was done about them.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use spillway_proto::batch::{self, BatchNumber};
 use spillway_proto::time::Timestamp;
-use spillway_proto::{Envelope, EventKind, Ledger};
+use spillway_proto::{Envelope, EventKind, Ledger, Subject};
 
 use super::error::StoreError;
 use super::reader::{Reader, Traced};
-use super::says::Says;
+use super::says::{Due, Says};
 use super::tx::Tx;
 use crate::evidence::Evidence;
 
@@ -40,6 +40,12 @@ pub trait Service: Send + Sync + 'static {
     /// Writes every state that was changed.
     fn save(&self, tx: &Tx<'_>, book: Self::Book) -> Result<(), StoreError>;
 
+    /// What a due row is about, for its dead letter. Read outside the writer, and not at all where reading it ends the
+    /// process.
+    fn about_due(&self, _due: &Due) -> AboutDue {
+        AboutDue::default()
+    }
+
     /// After the commit of a result of due work: what was decided. For counting; nothing follows from it.
     fn worked(&self, _answer: Self::Answer) {}
 
@@ -60,6 +66,18 @@ pub trait Service: Send + Sync + 'static {
     fn keeps_batches_whole(&self) -> bool {
         false
     }
+}
+
+/// What a due row is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AboutDue {
+    pub subject: Option<Subject>,
+    /// Empty where it is not known.
+    pub shop: String,
+    /// W3C trace context; empty where there is none.
+    pub traceparent: String,
+    /// What is to be done, as names and values. No secret and no address is among them.
+    pub input: Vec<(&'static str, String)>,
 }
 
 /// A gauge of a ledger's own, which is labelled with role, partition and this.

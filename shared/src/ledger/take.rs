@@ -105,7 +105,7 @@ fn killer<I>(event: Read<I>, found: i64) -> Read<I> {
 }
 
 /// The turn of a ledger among all those in a folder, which may share a process. It ends when the file is dropped.
-async fn turn(folder: &Path) -> Option<File> {
+pub(super) async fn turn(folder: &Path) -> Option<File> {
     let path = folder.join("in-hand.lock");
     let locked = tokio::task::spawn_blocking(move || {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,10 +18,11 @@ use super::handle::Ledger;
 use super::pause::Pause;
 use super::says::Due;
 use super::service::Service;
+use super::suspects::{Done, Turn};
 use crate::logs::as_here;
 
 /// A result that the ledger did not take is tried again after this long: the row is still there.
-const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What due work has to pass beside a free hand: a breaker, a rate. Rows stay where they are until it lets one through.
 pub trait Gate: Send + Sync {
@@ -137,34 +139,38 @@ impl<S: Service> Ledger<S> {
             tracing::error!(kind, "no due work of this kind was named when the ledger was opened");
             return;
         };
+        // What is done alone waits for its turn, and not for a hand.
+        let unmeasured = work.clone();
         let work = self.measured(kind, work);
         let permits = Arc::new(Semaphore::new(workers.max(1)));
         let in_hand = TaskTracker::new();
-        let mut pauses = self.pauses();
-        let mut held = LastHeld::default();
+        let mut before = Before::of(self, flow, &gate);
         let take = async {
             while let Ok(permit) = permits.clone().acquire_owned().await {
-                let (pass, due, ticket) = self.take_due(&feed, flow, &gate, &mut pauses, &mut held).await;
-                let wait = held.wait(due.at, self.now());
+                let (pass, due, ticket) = self.take_due(&feed, &mut before).await;
+                let wait = before.held.wait(due.at, self.now());
                 let (ledger, feed, work) = (self.clone(), feed.clone(), work.clone());
                 in_hand.spawn(as_here(async move {
-                    let key = due.key.clone();
-                    let input = work(due, wait, pass).await;
-                    drop(permit);
-                    match ledger.command(input).await {
-                        Ok(answer) => ledger.service.worked(answer),
+                    match ledger.watch(&due).await {
+                        Ok(hand) => {
+                            let row = due.clone();
+                            let done = caught(async move { work(row, wait, pass).await }).await;
+                            drop(permit);
+                            ledger.hand_in(&feed, &due, ticket, hand, done).await;
+                        }
                         Err(error) => {
-                            tracing::warn!(kind, %error, "result of due work was not taken, trying again");
+                            tracing::warn!(kind, %error, "due work cannot be put in hand, trying again");
                             tokio::time::sleep(NOT_TAKEN_PAUSE).await;
+                            feed.release(&due.key, ticket);
                         }
                     }
-                    feed.release(&key, ticket);
                 }));
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
             () = take => {}
+            () = self.work_off_suspects(&feed, flow, &gate, &in_hand, unmeasured) => {}
             () = self.sweep(&feed) => {}
         }
         in_hand.close();
@@ -192,6 +198,48 @@ impl<S: Service> Ledger<S> {
                 }
                 input
             })
+        }
+    }
+
+    /// Works off what may have ended the process, one row after the other, beside everything else.
+    async fn work_off_suspects<G, W, F>(
+        &self,
+        feed: &Arc<DueFeed>,
+        flow: &str,
+        gate: &G,
+        in_hand: &TaskTracker,
+        work: W,
+    ) where
+        G: Gate,
+        W: Fn(Due, Wait, G::Pass) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = S::Input> + Send + 'static,
+    {
+        let mut before = Before::of(self, flow, gate);
+        loop {
+            let (turn, suspect) = self.next_turn(feed).await;
+            let (ledger, feed, work) = (self.clone(), feed.clone(), work.clone());
+            let task = match turn {
+                Turn::SetAside(due, found) => in_hand.spawn(as_here(async move {
+                    ledger.set_suspect_aside(&feed, &due, suspect, found).await;
+                })),
+                Turn::Work(due) => {
+                    let pass = before.let_through(self, || std::future::ready(())).await;
+                    // What was ready may have ended while the gate was closed.
+                    if !feed.is_held(&suspect) {
+                        feed.suspect(suspect);
+                        continue;
+                    }
+                    let wait = before.held.wait(due.at, self.now());
+                    in_hand.spawn(as_here(async move {
+                        let row = due.clone();
+                        let work = caught(async move { work(row, wait, pass).await });
+                        ledger.alone(&feed, due, suspect, work).await;
+                    }))
+                }
+            };
+            if let Err(error) = task.await {
+                tracing::error!(%flow, %error, "suspected due work broke off, and waits for the next start");
+            }
         }
     }
 
@@ -226,45 +274,10 @@ impl<S: Service> Ledger<S> {
     }
 
     /// The next row that is due while the flow is not paused, and the leave to work on it.
-    async fn take_due<G: Gate>(
-        &self,
-        feed: &DueFeed,
-        flow: &str,
-        gate: &G,
-        pauses: &mut watch::Receiver<Arc<BTreeMap<String, Pause>>>,
-        held: &mut LastHeld,
-    ) -> (G::Pass, Due, u64) {
+    async fn take_due<G: Gate>(&self, feed: &DueFeed, before: &mut Before<'_, G>) -> (G::Pass, Due, u64) {
         loop {
-            if pauses.borrow_and_update().contains_key(flow) {
-                let is_open = |pauses: &Arc<BTreeMap<String, Pause>>| !pauses.contains_key(flow);
-                if pauses.wait_for(is_open).await.is_err() {
-                    // The ledger is gone, and with it everything that is due.
-                    std::future::pending::<()>().await;
-                }
-                held.paused_until = Some(self.now());
-                gate.resumed();
-            }
-            let let_through = async {
-                feed.until_ready(|| gate.nothing_due()).await;
-                let mut pass = std::pin::pin!(gate.pass());
-                match pass.as_mut().now_or_never() {
-                    Some(pass) => pass,
-                    None => {
-                        let pass = pass.await;
-                        held.closed_until = Some(self.now());
-                        pass
-                    }
-                }
-            };
-            let pass = tokio::select! {
-                biased;
-                // A pause comes before what is due.
-                changed = pauses.changed() => {
-                    drop(changed);
-                    continue;
-                }
-                pass = let_through => pass,
-            };
+            let gate = before.gate;
+            let pass = before.let_through(self, || feed.until_ready(|| gate.nothing_due())).await;
             // What was ready may have ended while the gate was closed.
             let taken = if gate.is_probing() { feed.try_take_untried() } else { feed.try_take() };
             if let Some((due, ticket)) = taken {
@@ -272,4 +285,62 @@ impl<S: Service> Ledger<S> {
             }
         }
     }
+}
+
+/// What stands before due work.
+struct Before<'g, G> {
+    flow: &'g str,
+    gate: &'g G,
+    pauses: watch::Receiver<Arc<BTreeMap<String, Pause>>>,
+    held: LastHeld,
+}
+
+impl<'g, G: Gate> Before<'g, G> {
+    fn of<S: Service>(ledger: &Ledger<S>, flow: &'g str, gate: &'g G) -> Self {
+        Before { flow, gate, pauses: ledger.pauses(), held: LastHeld::default() }
+    }
+
+    /// Waits until something is `ready`, its flow is not paused and the gate lets it through.
+    async fn let_through<S, R, F>(&mut self, ledger: &Ledger<S>, ready: R) -> G::Pass
+    where
+        S: Service,
+        R: Fn() -> F,
+        F: Future<Output = ()>,
+    {
+        let Before { flow, gate, pauses, held } = self;
+        loop {
+            if pauses.borrow_and_update().contains_key(*flow) {
+                let is_open = |pauses: &Arc<BTreeMap<String, Pause>>| !pauses.contains_key(*flow);
+                if pauses.wait_for(is_open).await.is_err() {
+                    // The ledger is gone, and with it everything that is due.
+                    std::future::pending::<()>().await;
+                }
+                held.paused_until = Some(ledger.now());
+                gate.resumed();
+            }
+            let let_through = async {
+                ready().await;
+                let mut pass = std::pin::pin!(gate.pass());
+                match pass.as_mut().now_or_never() {
+                    Some(pass) => pass,
+                    None => {
+                        let pass = pass.await;
+                        held.closed_until = Some(ledger.now());
+                        pass
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                // A pause comes before what is due.
+                changed = pauses.changed() => drop(changed),
+                pass = let_through => return pass,
+            }
+        }
+    }
+}
+
+/// Work whose panic is a result as well.
+async fn caught<I>(work: impl Future<Output = I>) -> Done<I> {
+    AssertUnwindSafe(work).catch_unwind().await
 }

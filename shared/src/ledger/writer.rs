@@ -135,7 +135,8 @@ impl<S: Service> Writer<S> {
                 Fault::Store(error) => match self.set_culprits_aside(&mut group) {
                     Ok(true) => {}
                     Ok(false) => {
-                        refuse(group, &NotTaken::Poison(error.to_string()));
+                        // No input is to blame.
+                        refuse(group, &NotTaken::Unavailable(error));
                         return Ok(());
                     }
                     Err(Halt::Passing(error)) => {
@@ -197,6 +198,7 @@ impl<S: Service> Writer<S> {
         spans::tell(&self.shared, self.service.as_ref(), &group, &committed, self.last);
         let heard = (!committed.additions.is_empty()).then_some(committed.heard);
         self.memory.any_unread = committed.any_unread;
+        self.memory.note_due(&committed.says.due);
         self.memory.is_clean = committed.is_clean;
         self.memory.inbox.apply(committed.additions);
         self.memory.heads = committed.heads;

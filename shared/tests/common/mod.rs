@@ -14,7 +14,7 @@ use spillway_proto::{
 };
 use spillway_shared::bus::{Bus, BusConfig, Routes};
 use spillway_shared::ledger::{
-    Batch, Due, Heard, Ledger, LedgerSpec, Migration, Numbering, Says, Service, StoreError, SystemClock, Tx,
+    AboutDue, Batch, Due, Heard, Ledger, LedgerSpec, Migration, Numbering, Says, Service, StoreError, SystemClock, Tx,
     Unreadable, Value,
 };
 use spillway_shared::lifecycle::Life;
@@ -89,6 +89,12 @@ impl Service for Tally {
         }
         says.event(&adjusted(&add.name, *total, &format!("{}-{at}", *total)));
         *total
+    }
+
+    fn about_due(&self, due: &Due) -> AboutDue {
+        let name = String::from_utf8_lossy(&due.key).into_owned();
+        let input = vec![("delta", "10".to_owned())];
+        AboutDue { subject: Some(Subject::Sku(name)), input, ..AboutDue::default() }
     }
 
     fn save(&self, tx: &Tx<'_>, book: Self::Book) -> Result<(), StoreError> {

@@ -82,13 +82,22 @@ pub fn compose(known: Known) -> ExplainOrderResponse {
     ExplainOrderResponse { order, summary, ledgers, operator_actions }
 }
 
-/// Adds what a ledger could not take of the order's messages, and what of them somebody put away for good.
+/// How a problem begins that is work set aside, and no message.
+const SET_ASIDE: &str = "work set aside: ";
+
+/// Adds what a ledger could not take of the order's messages or had to set aside of its work, and what of them somebody
+/// put away for good.
 pub fn with_letters(told: LedgerExplanation, dead: &[DeadLetter], discarded: &[DeadLetter]) -> LedgerExplanation {
     let problem = match (dead.first(), discarded.first()) {
-        (Some(letter), _) => format!("{}: {}", cause(letter), letter.error),
+        (Some(letter), _) if letter.due_kind.is_empty() => format!("{}: {}", cause(letter), letter.error),
+        (Some(letter), _) => format!("{SET_ASIDE}{}", letter.error),
         (None, Some(letter)) => {
             let (id, reason) = (&letter.dead_letter_id, &letter.reason);
-            format!("a message of it, dead letter {id}, was put away for good by an operator: {reason}")
+            let what = match letter.due_kind.as_str() {
+                "" => "a message of it".to_owned(),
+                kind => format!("its {kind}"),
+            };
+            format!("{what}, dead letter {id}, was put away for good by an operator: {reason}")
         }
         (None, None) => return told,
     };
@@ -226,10 +235,13 @@ fn dead_letter(known: &Known, kind: Kind) -> Option<Wait> {
         (*source != Source::Notifications).then_some((source, told))
     })?;
     let ids = told.dead_letters.join(", ");
-    let problem = if told.last_problem.is_empty() { String::new() } else { format!(": {}", told.last_problem) };
+    let (what, problem) = match told.last_problem.strip_prefix(SET_ASIDE) {
+        Some(problem) => ("had to set its work for this order aside", problem),
+        None => ("could not take a message of this order", told.last_problem.as_str()),
+    };
+    let colon = if problem.is_empty() { "" } else { ": " };
     let why = format!(
-        "{source} could not take a message of this order{problem}. It is kept as dead letter {ids}, and the order goes \
-         on when somebody redrives it."
+        "{source} {what}{colon}{problem}. It is kept as dead letter {ids}, and the order goes on when somebody redrives it."
     );
     let show = format!("spillway dlq show {}", told.dead_letters[0]);
     let redrive = format!("spillway dlq redrive {} --reason TEXT", told.dead_letters[0]);

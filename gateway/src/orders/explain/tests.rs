@@ -104,6 +104,11 @@ fn dead() -> LedgerExplanation {
     with_letters(LedgerExplanation::default(), &[letter("d1")], &[letter("d0")])
 }
 
+fn set_aside() -> LedgerExplanation {
+    let charge = DeadLetter { due_kind: "charge".to_owned(), ..letter("d2") };
+    with_letters(known("CHARGING"), &[charge], &[])
+}
+
 /// (what it is, what is known, words of the summary, what an operator can do)
 type Case = (&'static str, Known, Vec<&'static str>, Vec<&'static str>);
 
@@ -216,6 +221,12 @@ fn out_of_sight() -> Vec<Case> {
     let orders = LedgerExplanation { summary: "It was rejected. Short: tea".into(), ..known("REJECTED") };
     let mail = LedgerExplanation { waiting_since: Some(time::to_wire(at(-9))), ..known("PENDING") };
     vec![
+        (
+            "a charge that is set aside",
+            waits_for_payment(set_aside()),
+            vec!["Payments had to set its work for this order aside: out of bounds.", "dead letter d2"],
+            vec!["spillway dlq show d2", "spillway dlq redrive d2 --reason TEXT"],
+        ),
         (
             "jetstream down, never told",
             all(None).untold().cut_off(),

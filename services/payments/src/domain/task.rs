@@ -17,6 +17,15 @@ pub enum Step {
     LookUp,
 }
 
+impl Step {
+    pub fn words(self) -> &'static str {
+        match self {
+            Step::Send => "send it",
+            Step::LookUp => "ask whether it was carried out",
+        }
+    }
+}
+
 /// All that a worker needs, so that it need not ask.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {

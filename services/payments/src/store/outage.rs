@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use spillway_proto::OrderId;
 use spillway_proto::time::{self, Timestamp};
-use spillway_shared::ledger::{StoreError, Tx, Value};
+use spillway_shared::ledger::{SET_ASIDE_US, StoreError, Tx, Value};
 
 /// An outage begins. Said again it changes nothing.
 pub fn begun(tx: &Tx<'_>, since: Timestamp) -> Result<(), StoreError> {
@@ -44,9 +44,9 @@ pub fn waiting(tx: &Tx<'_>, from: Timestamp, outage: Timestamp, limit: i64) -> R
          from due join payment on payment.order_id = due.key
          where due.kind = 'charge' and due.due_us >= $1
              and payment.state in ('CHARGING', 'UNKNOWN', 'PENDING') and payment.ended_us is null
-             and (payment.deferred_us is null or payment.deferred_us < $2)
-         order by due.due_us limit $3",
-        &[time::to_micros(from).into(), time::to_micros(outage).into(), Value::Int(limit)],
+             and (payment.deferred_us is null or payment.deferred_us < $2) and due.due_us < $3
+         order by due.due_us limit $4",
+        &[time::to_micros(from).into(), time::to_micros(outage).into(), SET_ASIDE_US.into(), Value::Int(limit)],
         |row| {
             Ok(Waiting {
                 order: OrderId::from_bytes(&row.blob(0)?).ok_or_else(|| row.nonsense("key"))?,

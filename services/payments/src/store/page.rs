@@ -1,7 +1,7 @@
 //! What operators look at: payments that are not settled, a page at a time, and the work that is due for one.
 
 use spillway_proto::time::{self, Timestamp};
-use spillway_shared::ledger::{StoreError, Tx, Value};
+use spillway_shared::ledger::{SET_ASIDE_US, StoreError, Tx, Value};
 
 use super::{COLUMNS, payment};
 use crate::domain::{Payment, Task};
@@ -57,12 +57,13 @@ pub struct Due {
     pub tries: i64,
 }
 
-/// What is due first for a payment: its charge or the way back. `None` also where this build cannot read it.
+/// What is due first for a payment: its charge or the way back. `None` also where it is set aside, and where this build
+/// cannot read it.
 pub fn due(tx: &Tx<'_>, payment: &Payment) -> Result<Option<Due>, StoreError> {
     let key = payment.order.as_bytes();
     let rows = tx.read_each(
-        "select kind, due_us, attempt, payload from due where kind = $1 and key = $2",
-        ["charge", "refund"].map(|kind| [Value::Text(kind), Value::Blob(key)]),
+        "select kind, due_us, attempt, payload from due where kind = $1 and key = $2 and due_us < $3",
+        ["charge", "refund"].map(|kind| [Value::Text(kind), Value::Blob(key), SET_ASIDE_US.into()]),
         |row| {
             let task = Task::decode(&row.text(0)?, key, row.blob(3)?.into()).ok();
             let (at, tries) = (time::from_micros(row.int(1)?), row.int(2)?);
