@@ -1,4 +1,5 @@
 //! Due work that ends the process, or whose result cannot be taken: found, set aside as a dead letter, and taken up again.
+//! And calls that do.
 //! Processes really end here: the test's own binary is started again as the one that works.
 
 mod common;
@@ -13,7 +14,7 @@ use common::{Add, Tally, open, total};
 use spillway_proto::pb::ops::dead_letter::State;
 use spillway_proto::pb::ops::{DeadLetter, GetDeadLetterResponse};
 use spillway_shared::ledger::letters::{self, Asked};
-use spillway_shared::ledger::{Due, Ledger, Redriven, SET_ASIDE_US};
+use spillway_shared::ledger::{Cause, Due, Ledger, NotTaken, Redriven, SET_ASIDE_US};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -135,8 +136,12 @@ async fn the_process_that_works() {
 }
 
 fn run_once(folder: &Path) -> ExitStatus {
+    run("the_process_that_works", folder)
+}
+
+fn run(what: &str, folder: &Path) -> ExitStatus {
     let own = std::env::current_exe().expect("the test's own binary");
-    let arguments = ["--exact", "the_process_that_works", "--test-threads", "1", "--quiet"];
+    let arguments = ["--exact", what, "--test-threads", "1", "--quiet"];
     let output = Command::new(own).args(arguments).env(FOLDER, folder).output().expect("runs");
     output.status
 }
@@ -289,4 +294,31 @@ async fn a_result_that_cannot_be_taken_is_one_dead_letter_and_a_later_decision_r
 fn told(letter: DeadLetter) -> (String, String) {
     let cause = letter.cause().as_str_name().to_owned();
     (letter.subject, cause)
+}
+
+const FATAL: Uuid = Uuid::from_u128(7);
+
+/// The process that is called: it ends well once it refuses the call that ends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_process_that_is_called() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let ledger = open(Path::new(&folder));
+    let call = |name, id| Add { call: Some(id), ..Add::new(name, 1) };
+    ledger.command(call("tea", Uuid::new_v4())).await.expect("taken");
+    let refused = ledger.try_command(call("fatal", FATAL)).await;
+    assert!(matches!(refused, Err(NotTaken::Poison { cause: Cause::Crash, .. })), "{refused:?}");
+    ledger.try_command(call("tea", Uuid::new_v4())).await.expect("taken");
+    assert_eq!(count(&ledger, MARKERS).await, 1, "that of the call that is refused");
+    closed(ledger).await;
+}
+
+#[tokio::test]
+async fn a_call_that_ends_the_process_whenever_it_is_repeated_is_refused_until_a_clean_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = "the_process_that_is_called";
+    let deaths = (0..STARTS).take_while(|_| !run(process, folder.path()).success()).count();
+    assert_eq!(deaths, 4, "at first, in company, and twice alone");
+    let ledger = open(folder.path());
+    assert_eq!((total(&ledger, "tea").await, total(&ledger, "fatal").await), (6, 0));
+    assert_eq!(count(&ledger, MARKERS).await, 0, "another build may bear it");
 }

@@ -4,6 +4,7 @@ use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, NewEvent, Subject};
 use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{Says, Service, StoreError, Tx, Unreadable};
+use uuid::Uuid;
 
 use crate::domain::{self, AdjustStock, Adjusted, Decision, Refused, Stock};
 use crate::evidence::EVIDENCE;
@@ -60,6 +61,13 @@ impl Service for Inventory {
                 Answer::Heard
             }
             Input::Adjust(adjust) => Answer::Adjusted(decide_adjust(book, adjust, at, says)),
+        }
+    }
+
+    fn command_id(&self, input: &Input) -> Option<Uuid> {
+        match input {
+            Input::Heard(_) => None,
+            Input::Adjust(adjust) => Some(adjust.command.request_id),
         }
     }
 

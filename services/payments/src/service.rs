@@ -7,6 +7,7 @@ use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, Money, NewEvent, OrderId, Subject};
 use spillway_shared::evidence::Evidence;
 use spillway_shared::ledger::{AboutDue, Due, Sample, Says, Service, StoreError, Tx, Unreadable};
+use uuid::Uuid;
 
 use crate::counters;
 use crate::domain::{
@@ -170,6 +171,17 @@ impl Service for Payments {
         };
         apply(decision, input, order, book, says);
         answer
+    }
+
+    fn command_id(&self, input: &Input) -> Option<Uuid> {
+        match input {
+            Input::Settle(settle) => Some(settle.request_id),
+            Input::StockHeld(_)
+            | Input::OrderEnded(_)
+            | Input::Answered(_)
+            | Input::Deferred(_)
+            | Input::Unreadable { .. } => None,
+        }
     }
 
     fn about_due(&self, due: &Due) -> AboutDue {

@@ -1,4 +1,4 @@
-//! Which due rows were in hand when a process died: markers, committed before the work on a row begins.
+//! Which due rows were in hand when a process died: markers, committed before the work on a row begins. And which calls.
 //!
 //! After an end that was not clean, rows that were due before the start are worked off as ever, each under a marker. A
 //! row whose marker a start finds is a suspect: it is worked off alone, under a marker that says so. One whose marker is
@@ -16,6 +16,9 @@ use super::tx::{Tx, Value};
 /// A row that is found alone in hand at so many starts is set aside: once may be bad luck.
 pub(super) const FINDS: i64 = 2;
 
+/// The kind of the markers of calls, whose keys are the ids of commands. No due work is of this kind.
+pub(super) const CALL: &str = "call";
+
 /// When a row is due that is set aside: never. Unix time in microseconds of the year 9999.
 pub const SET_ASIDE_US: i64 = 253_370_764_800_000_000;
 
@@ -32,7 +35,7 @@ pub(super) const TABLES: &str = "
      alter table dead_letter add column due_key blob;
      create index dead_letter_due on dead_letter (due_kind, due_key) where due_kind <> '';";
 
-/// A row under a marker.
+/// A row, or a call, under a marker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DueHand {
     pub kind: &'static str,
@@ -54,12 +57,14 @@ pub(super) struct Found {
     pub found: i64,
 }
 
-/// Reads what the run before left, and counts what it had in hand alone.
-pub(super) fn begin(tx: &Tx<'_>) -> Result<Vec<Found>, StoreError> {
+/// Reads what the run before left, and counts what it had in hand alone. A clean end forgives calls: what comes after it may
+/// be another build.
+pub(super) fn begin(tx: &Tx<'_>, was_unclean: bool) -> Result<Vec<Found>, StoreError> {
+    let kept = if was_unclean { CALL } else { "" };
     tx.write(
-        "delete from due_in_hand where not exists (
+        "delete from due_in_hand where kind <> $1 and not exists (
              select 1 from due where due.kind = due_in_hand.kind and due.key = due_in_hand.key)",
-        &[],
+        &[kept.into()],
     )?;
     tx.write("update due_in_hand set found = found + alone, alone = 0", &[])?;
     tx.read("select kind, key, found from due_in_hand order by found desc, kind, key", &[], |row| {

@@ -14,12 +14,11 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use super::commit::Memory;
 use super::condition::Condition;
 use super::due::DueFeed;
-use super::due_in_hand::DueHand;
 use super::error::{NotTaken, ReadError, StoreError};
 use super::in_hand::Caution;
 use super::inbox::Inbox;
 use super::incident::Unwritten;
-use super::job::{ActFn, Command, HeardJob, Job, ToldMark};
+use super::job::{ActFn, HeardJob, Job, ToldMark};
 use super::outbox::{self, Numbering, OutboxBatch};
 use super::pause::Pause;
 use super::queue_wait::QueueWait;
@@ -162,32 +161,6 @@ impl<S: Service> Ledger<S> {
     pub fn reader(&self) -> Reader<'_> {
         let listener = self.shared.identity.id.ledger;
         Reader { listener, now: self.now(), tracer: &self.shared.tracer, is_redriven: false }
-    }
-
-    /// Decides a command, or the result of due work; answers after the commit. Once handed in it is decided and
-    /// committed as a whole, whether or not the caller still waits.
-    pub async fn command(&self, input: S::Input) -> Result<S::Answer, NotTaken> {
-        self.command_of(None, input).await
-    }
-
-    /// Like [`Ledger::command`]: the result of a due row's work, whose marker goes with the commit.
-    pub(super) async fn command_of(&self, hand: Option<DueHand>, input: S::Input) -> Result<S::Answer, NotTaken> {
-        let (reply, answer) = oneshot::channel();
-        let job = Job::Command(Command { input, outcome: None, hand, reply });
-        self.jobs.send(job).await.map_err(|_| NotTaken::Closed)?;
-        answer.await.unwrap_or(Err(NotTaken::Closed))
-    }
-
-    /// Like [`Ledger::command`], but a full queue refuses at once, and so does a database that another process locks.
-    pub async fn try_command(&self, input: S::Input) -> Result<S::Answer, NotTaken> {
-        self.shared.condition.at_the_door().map_err(NotTaken::Unavailable)?;
-        let (reply, answer) = oneshot::channel();
-        let job = Job::Command(Command { input, outcome: None, hand: None, reply });
-        self.jobs.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => NotTaken::Busy,
-            mpsc::error::TrySendError::Closed(_) => NotTaken::Closed,
-        })?;
-        answer.await.unwrap_or(Err(NotTaken::Closed))
     }
 
     /// Takes batches that were heard; answers after the commit, and then they may be acknowledged.

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use spillway_proto::time::{self, Timestamp};
 
 use super::error::StoreError;
@@ -72,6 +73,8 @@ pub(super) struct Caution {
     /// Ends in a row that were not clean, each soon after its start.
     unclean: i64,
     began: Timestamp,
+    /// Calls that were in hand when the process died, and at how many starts each was found there alone.
+    pub calls: HashMap<Bytes, i64>,
 }
 
 impl Caution {
@@ -104,12 +107,17 @@ impl Caution {
             (*line, mark.above.last().copied().unwrap_or(0).max(mark.number))
         };
         let heard = inbox.lines().map(highest).collect();
-        Ok(Caution { level, found: found.into_iter().collect(), heard, unclean, began: at })
+        Ok(Caution { level, found: found.into_iter().collect(), heard, unclean, began: at, calls: HashMap::new() })
+    }
+
+    /// Whether the last end was not clean.
+    pub fn was_unclean(&self) -> bool {
+        self.unclean > 0
     }
 
     /// Whether this row is to be worked off under a marker.
     pub fn watches(&self, due: &Due) -> bool {
-        self.unclean > 0 && due.at <= self.began
+        self.was_unclean() && due.at <= self.began
     }
 
     /// Whether it died again and again.

@@ -5,6 +5,7 @@
 
 mod act;
 mod collect;
+mod command;
 mod commit;
 mod condition;
 mod dead_letter;

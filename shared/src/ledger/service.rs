@@ -6,6 +6,7 @@ use bytes::Bytes;
 use spillway_proto::batch::{self, BatchNumber};
 use spillway_proto::time::Timestamp;
 use spillway_proto::{Envelope, EventKind, Ledger, Subject};
+use uuid::Uuid;
 
 use super::error::StoreError;
 use super::reader::{Reader, Traced};
@@ -36,6 +37,12 @@ pub trait Service: Send + Sync + 'static {
     /// Decides one input: a plain function of the book, the input and the time. A panic makes a heard input a dead
     /// letter and refuses a command; the book is then loaded anew.
     fn decide(&self, book: &mut Self::Book, input: &Self::Input, at: Timestamp, says: &mut Says) -> Self::Answer;
+
+    /// What a command is known by whenever its caller repeats it. Once the process has died with it in hand again and
+    /// again it is refused. `None` where no track of it is kept.
+    fn command_id(&self, _input: &Self::Input) -> Option<Uuid> {
+        None
+    }
 
     /// Writes every state that was changed.
     fn save(&self, tx: &Tx<'_>, book: Self::Book) -> Result<(), StoreError>;

@@ -44,11 +44,13 @@ pub struct Add {
     /// Says it again later, through due work.
     pub later: Option<Timestamp>,
     pub done: bool,
+    /// By which its caller repeats it.
+    pub call: Option<uuid::Uuid>,
 }
 
 impl Add {
     pub fn new(name: &str, delta: i64) -> Self {
-        Add { name: name.to_owned(), delta, later: None, done: false }
+        Add { name: name.to_owned(), delta, later: None, done: false, call: None }
     }
 }
 
@@ -78,6 +80,9 @@ impl Service for Tally {
 
     fn decide(&self, book: &mut Self::Book, add: &Add, at: Timestamp, says: &mut Says) -> i64 {
         assert!(!(add.name == "shaky" && self.shaky.load(Ordering::Relaxed)), "shaky input");
+        if add.name == "fatal" {
+            std::process::abort();
+        }
         let total = book.entry(add.name.clone()).or_insert(0);
         *total += add.delta;
         if add.done {
@@ -89,6 +94,10 @@ impl Service for Tally {
         }
         says.event(&adjusted(&add.name, *total, &format!("{}-{at}", *total)));
         *total
+    }
+
+    fn command_id(&self, add: &Add) -> Option<uuid::Uuid> {
+        add.call
     }
 
     fn about_due(&self, due: &Due) -> AboutDue {
