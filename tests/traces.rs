@@ -67,8 +67,14 @@ async fn one_order_is_one_trace_through_every_role() {
     let environment = receiver.environment();
     // Only inventory cannot take what holds these words.
     let refusing = ("FAILPOINTS".to_owned(), "ledger.decide=return(panic poison-panic)".to_owned());
+    // And payments cannot take the answer to the second charge.
+    let panicking = ("FAILPOINTS".to_owned(), "payments.before_result_commit=1*off->1*return(panic)->off".to_owned());
     let of_role = move |_: &System, role: &str| {
-        let more = (role == "inventory").then(|| refusing.clone());
+        let more = match role {
+            "inventory" => Some(refusing.clone()),
+            "payments" => Some(panicking.clone()),
+            _ => None,
+        };
         environment.iter().cloned().chain(more).collect()
     };
     let mut roles = Roles::start_under(&[], of_role).await;
@@ -128,6 +134,7 @@ async fn one_order_is_one_trace_through_every_role() {
         assert!(!format!("{span:?}").contains("ada@example.com"), "{span:?}");
     }
     a_dead_letter_raises_the_trace_of_its_order(&receiver, &roles).await;
+    so_does_a_charge_that_is_set_aside(&receiver, &roles).await;
     what_waits_in_the_queue_is_exported_at_the_end(&receiver, &mut roles).await;
 }
 
@@ -145,6 +152,16 @@ async fn a_dead_letter_raises_the_trace_of_its_order(receiver: &Receiver, roles:
     assert_eq!(dead.parent, placed.id);
     assert_eq!(dead.of("messaging.message.conversation_id"), order.order_id);
     assert_eq!((dead.of("spillway.from_record"), placed.of("spillway.from_record")), ("", "true"));
+}
+
+async fn so_does_a_charge_that_is_set_aside(receiver: &Receiver, roles: &Roles) {
+    let (trace, _, header) = client(4, false);
+    let order = place(roles, request("tea", 1, "pm_ok"), &header).await;
+    let is_told = |spans: &[Seen]| has(spans, "spillway-payments", "set charge aside");
+    let spans = receiver.until(&trace, "the charge that was set aside", is_told).await;
+    let set_aside = find(&spans, "spillway-payments", "set charge aside");
+    assert!(set_aside.is_error && set_aside.of("error.type") == "PANIC", "{set_aside:?}");
+    assert_eq!(roles.get(&order.order_id).await.expect("there").state(), State::Pending);
 }
 
 /// SIGTERM comes before the timer of the export: what waits is told all the same.

@@ -5,6 +5,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
+use spillway_proto::time;
+use spillway_proto::trace::{Part, part_span};
+use spillway_proto::{Subject, TraceContext};
 use uuid::Uuid;
 
 use super::commit::panic_text;
@@ -19,6 +22,7 @@ use super::service::{AboutDue, Cause, Service};
 use super::take::turn;
 use super::work::NOT_TAKEN_PAUSE;
 use crate::steps::step_about;
+use crate::telemetry::Span;
 
 /// What came of a piece of due work: its result, or the panic that it ended with.
 pub(super) type Done<I> = Result<I, Box<dyn Any + Send>>;
@@ -166,12 +170,25 @@ impl<S: Service> Ledger<S> {
         catch_unwind(AssertUnwindSafe(|| self.service.about_due(due))).unwrap_or_default()
     }
 
+    /// Its trace says that it was set aside, and is raised for it.
+    fn told_in_trace(&self, due: &Due, about: &AboutDue, cause: Cause) -> Option<Span> {
+        let (tracer, now) = (&self.shared.tracer, self.now());
+        let context = TraceContext::parse(&about.traceparent).filter(|_| tracer.is_on())?;
+        let order = about.subject.as_ref().and_then(Subject::order);
+        let context = context.sampled(context.is_sampled() || tracer.raise(order));
+        let here = context.at(part_span(context.span_id, Part::Call(time::to_micros(now))));
+        let span = Span::new(here, format!("set {} aside", due.kind), due.at, now).under(context);
+        context.is_sampled().then(|| span.with("spillway.attempt", due.attempt).failed(cause.name()))
+    }
+
     /// The row is kept and due no more, and a dead letter tells of it.
     async fn set_aside(&self, due: &Due, about: AboutDue, cause: Cause, error: String) -> Result<(), NotTaken> {
         let (row, own) = (due.clone(), self.shared.identity.clone());
+        let told = self.told_in_trace(due, &about, cause);
         let is_set_aside = self.act(move |tx, says, at| {
             let is_there = due_in_hand::set_aside(tx, says, &row)?;
             if is_there {
+                says.spans.extend(told.clone());
                 dead_letter::write_due(tx, &own, &row, &about, (cause, &error), at)?;
             }
             Ok(is_there)
