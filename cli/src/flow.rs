@@ -69,9 +69,9 @@ pub async fn pause(args: LeverArgs, ctx: &Context) -> Result<(), Failure> {
         return ctx.output.message("spillway.ops.v1.PauseResponse", &answer);
     }
     ctx.output.text(&match (&answer.pause, answer.changed) {
-        (Some(_), true) => format!("{flow} are paused: `spillway resume {flow}` lets them go on\n"),
-        (Some(pause), false) => format!("{flow} were paused before: {}\n", shown::pause(pause)),
-        (None, _) => format!("{flow} were paused by this request before, and resumed since: nothing was done\n"),
+        (Some(_), true) => format!("paused: {flow}; `spillway resume {flow}` ends it\n"),
+        (Some(pause), false) => format!("nothing was done: {}\n", shown::pause(pause)),
+        (None, _) => format!("paused by this request before, and resumed since: {flow}; nothing was done\n"),
     })
 }
 
@@ -94,8 +94,8 @@ pub async fn resume(args: LeverArgs, ctx: &Context) -> Result<(), Failure> {
         return ctx.output.message("spillway.ops.v1.ResumeResponse", &answer);
     }
     ctx.output.text(&match answer.changed {
-        true => format!("{flow} go on\n"),
-        false => format!("{flow} were not paused: nothing was done\n"),
+        true => format!("resumed: {flow}\n"),
+        false => format!("not paused: {flow}; nothing was done\n"),
     })
 }
 

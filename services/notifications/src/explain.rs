@@ -43,7 +43,7 @@ fn explanation(notices: &[Notice]) -> LedgerExplanation {
     let Some((stored, due)) = pending.or(notices.last()) else {
         return LedgerExplanation {
             ledger,
-            summary: "Nobody is to be told yet: the customer hears when the order has ended, where it has a contact."
+            summary: "Nobody has been told: the customer hears when the order has ended, where it has a contact."
                 .to_owned(),
             ..LedgerExplanation::default()
         };
