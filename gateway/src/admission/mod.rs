@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::Extensions;
-use spillway_shared::grpc::{CallError, Gate, LetIn, Refusal};
+use spillway_shared::grpc::{CallError, Gate, LetIn, Refusal, Unread};
 
 use customer::PLACE_ORDER;
 use refusals::Refusals;
@@ -112,8 +112,12 @@ impl Admission {
     }
 
     fn lets_in(&self, customer: &[u8]) -> bool {
+        self.draw(self.shares.count(&self.shop, customer))
+    }
+
+    /// Whether an order is let in that has this chance.
+    fn draw(&self, chance: f64) -> bool {
         self.came.fetch_add(1, Ordering::Relaxed);
-        let chance = self.shares.count(&self.shop, customer);
         let has_luck = chance >= 1.0 || rand::random::<f64>() < chance;
         let is_let_in = has_luck && self.let_in.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed);
         if !is_let_in {
@@ -180,6 +184,16 @@ impl Gate for Admission {
     fn refuse(&self, message: &[u8], tried: u32) -> Option<Refusal> {
         (!self.lets_in(customer::of(message))).then(|| self.refusals.pick(self.signal(), self.share(), tried))
     }
+
+    /// Whose it is, nobody knows yet, and to wait for that is what there is no time for: it has the chance that all have
+    /// together. Few messages are cut off from their headers, those at the end of a client's batch.
+    fn unread(&self, tried: u32) -> Unread {
+        let share = self.share();
+        if self.draw(share) {
+            return Unread::LetIn;
+        }
+        Unread::Refused(self.refusals.pick(self.signal(), share, tried))
+    }
 }
 
 #[cfg(test)]
@@ -201,6 +215,33 @@ mod tests {
         assert!((500..2000).contains(&some), "{some}");
         admission.let_in(1.0, Signal::Unheard);
         assert_eq!(let_in(), 5000);
+    }
+
+    #[test]
+    fn a_call_whose_message_is_not_here_has_the_chance_of_all_together() {
+        let admission = Admission::new(Arc::from("default"));
+        let let_in = || (0..4000).filter(|_| matches!(admission.unread(0), Unread::LetIn)).count();
+        assert_eq!(let_in(), 4000);
+        for _ in 0..5000 {
+            admission.lets_in(b"ada");
+        }
+        admission.let_in(0.25, Signal::Unheard);
+        let some = let_in();
+        assert!((800..1200).contains(&some), "{some}");
+        admission.let_in_at_most(10.0);
+        admission.take_let_in();
+        assert_eq!(let_in(), 10);
+    }
+
+    #[test]
+    fn no_more_are_let_in_than_may_be_on_their_way() {
+        let admission = Admission::new(Arc::from("default"));
+        admission.let_in_at_most(100.0);
+        let let_in = (0..500).filter(|_| admission.lets_in(b"ada")).count();
+        assert_eq!(let_in, 100);
+        assert!(admission.is_shut());
+        assert_eq!(admission.take_let_in(), 100);
+        assert!(!admission.is_shut() && admission.lets_in(b"ada"));
     }
 
     #[test]

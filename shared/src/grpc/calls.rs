@@ -19,7 +19,7 @@ use tower::Service;
 use super::admission::{Admission, Place};
 use super::deadline::{Allowance, Deadline};
 use super::durations::{Durations, StreamTiming, Timing, code_in};
-use super::gate::{Gate, LetIn, Refusal};
+use super::gate::{Gate, LetIn, Refusal, Unread};
 use super::limits::{GrpcLimits, duration};
 use super::message::Message;
 use super::methods::{Kind, Methods};
@@ -121,6 +121,19 @@ impl Rules {
             head.extensions.insert(LetIn);
         }
         refusal.map(Refusal::into_answer)
+    }
+
+    /// The same for a call whose message has not come with its headers.
+    pub(super) fn judge_unread(&self, head: &mut Parts) -> Option<Answer> {
+        let gate = self.gate.as_ref().filter(|gate| gate.guards(head.uri.path()))?;
+        match gate.unread(tried(&head.headers)) {
+            Unread::Wait => None,
+            Unread::LetIn => {
+                head.extensions.insert(LetIn);
+                None
+            }
+            Unread::Refused(refusal) => Some(refusal.into_answer()),
+        }
     }
 
     /// A streamed answer lives on after its handler has returned, and so does the time that it takes.

@@ -88,7 +88,14 @@ impl<S> Early<S> {
                     }
                     return Judged::LetIn(Call::from_parts(head, message.into_body()));
                 }
-                Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+                Poll::Pending => {
+                    if let Some(answer) = self.rules.judge_unread(&mut head) {
+                        self.rules.durations.answered(timing, &answer);
+                        return Judged::Refused(answer);
+                    }
+                    break;
+                }
+                Poll::Ready(Some(Err(_))) => break,
             }
         }
         let rest = Resumed { read: Some(collected.into_message().into_bytes()), rest: body };

@@ -18,6 +18,21 @@ pub trait Gate: Send + Sync + 'static {
     /// What is answered in place of the service's answer; `None` lets the call in. The message is as it was encoded and
     /// was not compressed; `tried` is how often the client's library has tried this call before (gRFC A6).
     fn refuse(&self, message: &[u8], tried: u32) -> Option<Refusal>;
+
+    /// What is said of a call whose message has not come with its headers, while the gate is shut.
+    fn unread(&self, _tried: u32) -> Unread {
+        Unread::Wait
+    }
+}
+
+/// What a gate says of a call whose message it has not seen.
+#[derive(Debug)]
+pub enum Unread {
+    /// It is judged once its message is here.
+    Wait,
+    /// It is let in whatever its message is.
+    LetIn,
+    Refused(Refusal),
 }
 
 /// An error that was turned into headers once, to be answered many times.

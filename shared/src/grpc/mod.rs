@@ -27,7 +27,7 @@ mod web;
 
 pub use deadline::Deadline;
 pub use error::{CallError, Cause, DOMAIN, FieldViolation, RETRY_PUSHBACK, Reason};
-pub use gate::{Gate, LetIn, Refusal};
+pub use gate::{Gate, LetIn, Refusal, Unread};
 pub use health::Health;
 pub use limits::{GrpcLimits, MAX_REQUEST_BYTES};
 pub use server::{BuildError, GrpcServer, GrpcServerBuilder};

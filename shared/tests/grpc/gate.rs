@@ -8,7 +8,7 @@ use futures::StreamExt;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use prost::Message;
-use spillway_shared::grpc::{CallError, Cause, Gate, Reason, Refusal};
+use spillway_shared::grpc::{CallError, Cause, Gate, Reason, Refusal, Unread};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::ServiceExt;
@@ -21,6 +21,8 @@ const SAY: &str = "/spillway.test.v1.Echo/Say";
 #[derive(Default)]
 struct NoGo {
     is_shut: AtomicBool,
+    /// What has not come with its headers is refused.
+    is_impatient: AtomicBool,
     judged: AtomicUsize,
 }
 
@@ -36,10 +38,17 @@ impl Gate for NoGo {
     fn refuse(&self, message: &[u8], _tried: u32) -> Option<Refusal> {
         self.judged.fetch_add(1, Ordering::Relaxed);
         let text = Words::decode(message).expect("whole").text;
-        let cause = Cause::new(Reason::new("TEST"), "not now");
-        let retry_after = std::time::Duration::from_millis(500);
-        (self.is_shut() && text.starts_with("no")).then(|| CallError::Exhausted { cause, retry_after }.into())
+        (self.is_shut() && text.starts_with("no")).then(not_now)
     }
+
+    fn unread(&self, _tried: u32) -> Unread {
+        if self.is_impatient.load(Ordering::Relaxed) { Unread::Refused(not_now()) } else { Unread::Wait }
+    }
+}
+
+fn not_now() -> Refusal {
+    let cause = Cause::new(Reason::new("TEST"), "not now");
+    CallError::Exhausted { cause, retry_after: std::time::Duration::from_millis(500) }.into()
 }
 
 /// Calls with a message that comes in so many pieces, headers before.
@@ -91,4 +100,24 @@ async fn a_shut_gate_refuses_and_lets_in_whole_calls_however_their_messages_come
     let client = server.client().await;
     let spoken = client.say("no").await.expect_err("refused");
     assert_eq!(spoken.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_call_whose_message_does_not_come_is_refused_at_once_where_the_gate_does_not_wait() {
+    let gate = Arc::new(NoGo::default());
+    let server = start_gated(gate.clone());
+    let headers_alone = || async {
+        let request =
+            http::Request::post(format!("http://{}{SAY}", server.addr)).header("content-type", "application/grpc");
+        let never = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Status>>());
+        let request = request.body(Body::new(never)).expect("a request");
+        let answer = server.client().await.channel.oneshot(request).await.expect("an answer");
+        Status::from_header_map(answer.headers()).expect("a status").code()
+    };
+    gate.is_impatient.store(true, Ordering::Relaxed);
+    assert_eq!(say(&server, "yes", 5).await.expect("let in"), "yes", "it is open");
+    gate.is_shut.store(true, Ordering::Relaxed);
+    let refused = tokio::time::timeout(PATIENCE, headers_alone()).await.expect("at once");
+    assert_eq!(refused, Code::ResourceExhausted);
+    assert_eq!(gate.judged.load(Ordering::Relaxed), 1, "its message was never seen");
 }
