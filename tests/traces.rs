@@ -61,22 +61,25 @@ fn names(spans: &[Seen]) -> Vec<String> {
     spans.iter().map(|span| format!("{} {}", span.service, span.name)).collect()
 }
 
+/// Inventory alone cannot take what holds these words, and payments the answer to its second charge.
+fn what_fails_in(role: &str) -> Option<&'static str> {
+    match role {
+        "inventory" => Some("ledger.decide=return(panic poison-panic)"),
+        "payments" => Some("payments.before_result_commit=1*off->1*return(panic)->off"),
+        _ => None,
+    }
+}
+
+fn failing(what: &str) -> (String, String) {
+    ("FAILPOINTS".to_owned(), what.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_order_is_one_trace_through_every_role() {
     let receiver = Receiver::start().await;
     let environment = receiver.environment();
-    // Only inventory cannot take what holds these words.
-    let refusing = ("FAILPOINTS".to_owned(), "ledger.decide=return(panic poison-panic)".to_owned());
-    // And payments cannot take the answer to the second charge.
-    let panicking = ("FAILPOINTS".to_owned(), "payments.before_result_commit=1*off->1*return(panic)->off".to_owned());
-    let of_role = move |_: &System, role: &str| {
-        let more = match role {
-            "inventory" => Some(refusing.clone()),
-            "payments" => Some(panicking.clone()),
-            _ => None,
-        };
-        environment.iter().cloned().chain(more).collect()
-    };
+    let of_role =
+        move |_: &System, role: &str| environment.iter().cloned().chain(what_fails_in(role).map(failing)).collect();
     let mut roles = Roles::start_under(&[], of_role).await;
     roles.add_stock("tea", 1_000).await;
     let (trace, root, header) = client(1, true);
