@@ -151,7 +151,7 @@ async fn paused_payments_stand_still_through_kill_9_of_everything_and_drain_when
     let sums = system.sums_add_up(6).await;
     assert_eq!(sums.confirmed, 6);
     let out = verb(&system, &["resume", "payments", "--reason", "sure?"]).await;
-    assert!(out.contains("were not paused"), "{out}");
+    assert!(out.contains("not paused: payments"), "{out}");
     until_audited(&system, &["payments paused payments: bank holiday", "payments resumed payments: bank is open"])
         .await;
     assert_eq!(due(ledger(&flow(&system).await, "payments"), "charge"), (0, 0));

@@ -70,7 +70,7 @@ pub async fn pause(args: LeverArgs, ctx: &Context) -> Result<(), Failure> {
     }
     ctx.output.text(&match (&answer.pause, answer.changed) {
         (Some(_), true) => format!("paused: {flow}; `spillway resume {flow}` ends it\n"),
-        (Some(pause), false) => format!("nothing was done: {}\n", shown::pause(pause)),
+        (Some(pause), false) => format!("paused before, nothing was done: {}\n", shown::pause(pause)),
         (None, _) => format!("paused by this request before, and resumed since: {flow}; nothing was done\n"),
     })
 }
