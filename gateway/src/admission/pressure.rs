@@ -158,6 +158,32 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_of_the_machine_at_full_load_is_not_taken_for_what_it_can_do() {
+        let mut pressure = Pressure::new(Duration::from_secs(1));
+        for _ in 0..20 {
+            assert_eq!(pressure.update(&seen(0, 3000.0, 300)), 1.0);
+        }
+        let shares = [200, 500, 800].map(|wait| pressure.update(&seen(wait, 300.0, 300)));
+        assert_eq!(shares[..2], [1.0, 1.0]);
+        assert!((0.5..0.9).contains(&shares[2]), "{shares:?}");
+    }
+
+    /// What is let in a second, in orders, where 3,000 are served and this is waited.
+    fn let_in_at(wait_ms: u64) -> f64 {
+        let mut pressure = Pressure::new(Duration::from_secs(1));
+        (0..10).for_each(|tick| assert!(pressure.update(&seen(100 * tick, 3_000.0, 600)) > 0.0));
+        let shares = (0..50).map(|_| pressure.update(&seen(wait_ms, 3_000.0, 600)));
+        6_000.0 * shares.last().expect("some")
+    }
+
+    #[test]
+    fn a_line_that_is_too_short_is_filled_faster_than_one_that_is_too_long_is_emptied() {
+        // As much below what is aimed at as above it.
+        let (more, less) = (let_in_at(200) - 3_000.0, 3_000.0 - let_in_at(500));
+        assert!(less > 100.0 && more > 2.0 * less, "{more} more, {less} less");
+    }
+
+    #[test]
     fn what_is_served_is_let_in_whatever_comes_and_all_is_when_less_comes() {
         let mut pressure = Pressure::new(Duration::from_secs(1));
         (0..10).for_each(|tick| assert!(pressure.update(&seen(100 * tick, 3_000.0, 600)) > 0.0));

@@ -209,3 +209,6 @@ fn queue(queues: &BTreeMap<Listener, (Instant, Duration)>, partition: Partition,
 fn identity(partition: u32, incarnation: &[u8]) -> Option<(Partition, Incarnation)> {
     Some((Partition(u16::try_from(partition).ok()?), Incarnation::from_bytes(incarnation)?))
 }
+
+#[cfg(test)]
+mod tests;
