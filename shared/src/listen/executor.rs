@@ -28,3 +28,35 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_panic_in_the_first_turn_of_a_call_ends_that_call_and_not_who_began_it() {
+        let (end, ended) = oneshot::channel::<()>();
+        AtOnce.execute(async move {
+            let _dropped_with_the_call = end;
+            panic!("as asked");
+        });
+        assert!(tokio::time::timeout(PATIENCE, ended).await.expect("in time").is_err(), "it is gone");
+    }
+
+    #[tokio::test]
+    async fn a_call_is_polled_at_once_and_goes_on_as_a_task_where_that_was_not_all() {
+        let (say, mut said) = oneshot::channel();
+        AtOnce.execute(async move { say.send("at once").expect("somebody hears it") });
+        assert_eq!(said.try_recv(), Ok("at once"));
+        let ((ask, asked), (say, said)) = (oneshot::channel(), oneshot::channel());
+        AtOnce.execute(async move { say.send(asked.await).expect("somebody hears it") });
+        ask.send("later").expect("it waits");
+        assert_eq!(tokio::time::timeout(PATIENCE, said).await.expect("in time").expect("said"), Ok("later"));
+    }
+}

@@ -218,3 +218,33 @@ impl Lanes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_proto::TraceContext;
+    use spillway_proto::time::Timestamp;
+    use tokio::net::TcpListener;
+
+    use super::super::config::Sampling;
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_spans_wait_than_there_is_room_for() {
+        // It takes connections, and never answers.
+        let hanging = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let settings = Settings {
+            endpoint: format!("http://{}", hanging.local_addr().expect("an address")),
+            is_configured: true,
+            protocol: Wire::Grpc,
+            sampling: Sampling::Bounded,
+            queue: 20,
+            service_name: None,
+        };
+        let exporting = Exporting::start("audit", &settings).expect("usable");
+        for span_id in 1..=100 {
+            let at = Timestamp::UNIX_EPOCH;
+            exporting.take(Span::new(TraceContext::new(7, span_id, true), "commit", at, at));
+        }
+        assert_eq!(exporting.queue.waiting.load(Ordering::Relaxed), 20);
+    }
+}
