@@ -76,24 +76,29 @@ fn to_json(pool: &DescriptorPool, event: &CloudEvent) -> Option<serde_json::Valu
 #[cfg(test)]
 mod tests {
     use spillway_proto::envelope;
-    use spillway_proto::pb::events::StockAdjusted;
+    use spillway_proto::pb::events::{OrderPlaced, StockAdjusted};
     use spillway_proto::pb::ops::DeadLetter;
+    use spillway_proto::pb::orders::Contact;
     use spillway_proto::time::Timestamp;
-    use spillway_proto::{Ledger, NewEvent, Subject, batch};
+    use spillway_proto::{Event, Ledger, NewEvent, Subject, batch};
 
     use super::*;
 
-    fn said() -> Vec<u8> {
+    fn written(source: Ledger, event: impl Into<Event>) -> Vec<u8> {
         let event = NewEvent {
             shop: "default".to_owned(),
             subject: Subject::Sku("tea".to_owned()),
             occurrence: String::new(),
             traceparent: String::new(),
-            event: StockAdjusted { delta: 3, ..StockAdjusted::default() }.into(),
+            event: event.into(),
         };
         let mut bytes = Vec::new();
-        envelope::write(&event, Ledger::Inventory, Timestamp::UNIX_EPOCH, &mut bytes);
+        envelope::write(&event, source, Timestamp::UNIX_EPOCH, &mut bytes);
         bytes
+    }
+
+    fn said() -> Vec<u8> {
+        written(Ledger::Inventory, StockAdjusted { delta: 3, ..StockAdjusted::default() })
     }
 
     fn shown(body: impl Into<Bytes>, whole_message: bool) -> String {
@@ -111,6 +116,21 @@ mod tests {
             "paymentMethod": "***", "contact": {"email": "***"}, "events": [{"email": "***"}], "sku": "tea",
         });
         assert_eq!(value, shown);
+    }
+
+    #[test]
+    fn a_message_is_shown_without_it_alone_and_in_a_batch() {
+        let placed = OrderPlaced {
+            customer_id: "ada".to_owned(),
+            payment_method: "pm_1".to_owned(),
+            contact: Some(Contact { email: "ada@example.org".to_owned() }),
+            ..OrderPlaced::default()
+        };
+        let placed = written(Ledger::Gateway, placed);
+        for shown in [shown(placed.clone(), false), shown(batch::of_one(&placed), true)] {
+            assert!(shown.contains(r#""customerId":"ada""#) && shown.contains(r#""email":"***""#), "{shown}");
+            assert!(!shown.contains("pm_1") && !shown.contains("ada@example.org"), "{shown}");
+        }
     }
 
     #[test]
