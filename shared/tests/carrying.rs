@@ -8,7 +8,7 @@ mod proxy;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
@@ -25,6 +25,9 @@ const STREAM: &str = "spillway-inventory";
 
 /// Everything must come to its end within this, also on a slow day.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A consumer is looked at every 10 s, whatever happens; what is noticed at once takes a small part of it.
+const SOONER_THAN_LOOKED_AT: Duration = Duration::from_secs(6);
 
 /// Inventory says, payments hears; neither asks.
 struct Pair {
@@ -190,9 +193,16 @@ async fn a_stream_that_is_gone_is_made_again_and_takes_what_was_not_acknowledged
 async fn a_consumer_that_is_gone_is_made_again_at_once() {
     let mut pair = Pair::start().await;
     let stream = pair.jetstream().await.get_stream(STREAM).await.expect("there");
-    stream.delete_consumer("payments-0").await.expect("deleted");
-    pair.add(5).await;
-    pair.until_heard().await;
+    let mut took = Vec::new();
+    // Once in three times at the least: a machine may stand still.
+    while took.len() < 3 && took.iter().all(|took| *took >= SOONER_THAN_LOOKED_AT) {
+        stream.delete_consumer("payments-0").await.expect("deleted");
+        let deleted = Instant::now();
+        pair.add(5).await;
+        pair.until_heard().await;
+        took.push(deleted.elapsed());
+    }
+    assert!(took.iter().any(|took| *took < SOONER_THAN_LOOKED_AT), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
