@@ -2,6 +2,9 @@
 //! record, and nothing depends on who takes the spans.
 
 mod support;
+mod traces {
+    pub mod tree;
+}
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -15,6 +18,7 @@ use support::roles::Roles;
 use support::{Options, PATIENCE, System, sums};
 use tokio::net::TcpListener;
 use tonic::Request;
+use traces::tree::{find, has, tree};
 
 const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
@@ -33,53 +37,6 @@ async fn place(system: &System, request: PlaceOrderRequest, traceparent: &str) -
     request.metadata_mut().insert("traceparent", traceparent.parse().expect("a header"));
     let answer = system.orders().place_order(request).await.expect("accepted");
     answer.into_inner().order.expect("an order")
-}
-
-fn has(spans: &[Seen], service: &str, name: &str) -> bool {
-    spans.iter().any(|span| span.service == service && span.name == name)
-}
-
-fn find<'s>(spans: &'s [Seen], service: &str, name: &str) -> &'s Seen {
-    let is_it = |span: &&Seen| span.service == service && span.name == name;
-    spans.iter().find(is_it).unwrap_or_else(|| panic!("no {service} {name}"))
-}
-
-/// Every span but the first is under one that is there, and none came twice.
-fn is_one_tree(spans: &[Seen], root: &str) {
-    let ids: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
-    assert_eq!(ids.len(), spans.len(), "a span came twice: {:?}", names(spans));
-    assert_eq!(names(&strays(spans, root)), Vec::<String>::new(), "nobody knows their parents");
-    for span in spans {
-        assert!(span.end_ns >= span.start_ns, "{}", span.name);
-    }
-}
-
-/// Those whose parents are not there, or not yet: every role exports its own.
-fn strays(spans: &[Seen], root: &str) -> Vec<Seen> {
-    let ids: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
-    let is_known = |span: &&Seen| {
-        // Whoever works out the first span from the record does not know the client's.
-        let is_first = span.parent == root || (span.parent.is_empty() && span.of("spillway.from_record") == "true");
-        is_first || ids.contains(span.parent.as_str())
-    };
-    spans.iter().filter(|span| !is_known(span)).cloned().collect()
-}
-
-/// The spans of a trace once they are what is wanted, and one tree.
-async fn tree(
-    receiver: &Receiver,
-    (trace, root): (&str, &str),
-    what: &str,
-    is_it: impl Fn(&[Seen]) -> bool,
-) -> Vec<Seen> {
-    let is_whole = |spans: &[Seen]| is_it(spans) && strays(spans, root).is_empty();
-    let spans = receiver.until(trace, what, is_whole).await;
-    is_one_tree(&spans, root);
-    spans
-}
-
-fn names(spans: &[Seen]) -> Vec<String> {
-    spans.iter().map(|span| format!("{} {}", span.service, span.name)).collect()
 }
 
 /// Inventory alone cannot take what holds these words, and payments the answer to its second charge.
