@@ -156,6 +156,24 @@ async fn a_redrive_is_decided_with_the_letters_new_state_and_told() {
 }
 
 #[tokio::test]
+async fn what_is_handed_in_again_is_taken_with_the_letters_new_state_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path());
+    hear(&ledger, &[batch(LIFE, 1, &[("shaky", 5)])]).await;
+    let id = id_of(&letters_in(&ledger, State::Dead).await[0]);
+    ledger.service().shaky.store(false, Ordering::Relaxed);
+    let refuse = "create trigger refuse before update on dead_letter when new.state = 'REDRIVEN'
+                  begin select raise(abort, 'refused'); end";
+    ledger.act(move |tx, _says, _at| tx.write(refuse, &[])).await.expect("done");
+    let refused = ledger.redrive(vec![id], "while it is refused").await;
+    assert!(!matches!(&refused, Ok(outcomes) if outcomes.contains(&(id, Redriven::Taken))), "{refused:?}");
+    assert_eq!((letters_in(&ledger, State::Dead).await.len(), total(&ledger, "shaky").await), (1, 0), "{refused:?}");
+    ledger.act(|tx, _says, _at| tx.write("drop trigger refuse", &[])).await.expect("done");
+    assert_eq!(ledger.redrive(vec![id], "mended").await.expect("done"), [(id, Redriven::Taken)]);
+    assert_eq!((letters_in(&ledger, State::Dead).await.len(), total(&ledger, "shaky").await), (0, 5));
+}
+
+#[tokio::test]
 async fn a_whole_message_without_a_number_can_be_handed_in_and_a_damaged_one_stays_dead() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = open(folder.path());
