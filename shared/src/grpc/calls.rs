@@ -136,6 +136,13 @@ impl Rules {
         }
     }
 
+    /// Reads a message that nobody wants any more.
+    pub(super) async fn read_off(&self, rest: Body) {
+        if let Err(status) = Message::read(rest, &self.admission, self.message_timeout).await {
+            tracing::debug!(%status, "the message of a refused call does not come");
+        }
+    }
+
     /// A streamed answer lives on after its handler has returned, and so does the time that it takes.
     fn outlive(
         &self,

@@ -66,6 +66,13 @@ enum Judged {
 }
 
 impl<S> Early<S> {
+    /// Reads what still comes of a refused call, as long as there is room for messages on their way. Cut off, each would be
+    /// a reset of ours, and whose streams are reset too often loses the connection with all other calls on it.
+    fn read_off(&self, rest: Incoming) {
+        let rules = self.rules.clone();
+        tokio::spawn(async move { rules.read_off(Body::new(rest)).await });
+    }
+
     fn judge(&self, mut head: Parts, mut body: Incoming) -> Judged {
         let timing = self.rules.durations.begin(head.uri.path());
         let mut collected = Collected::default();
@@ -91,6 +98,7 @@ impl<S> Early<S> {
                 Poll::Pending => {
                     if let Some(answer) = self.rules.judge_unread(&mut head) {
                         self.rules.durations.answered(timing, &answer);
+                        self.read_off(body);
                         return Judged::Refused(answer);
                     }
                     break;

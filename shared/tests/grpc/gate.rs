@@ -121,3 +121,34 @@ async fn a_call_whose_message_does_not_come_is_refused_at_once_where_the_gate_do
     assert_eq!(refused, Code::ResourceExhausted);
     assert_eq!(gate.judged.load(Ordering::Relaxed), 1, "its message was never seen");
 }
+
+#[tokio::test]
+async fn a_connection_whose_calls_are_refused_before_their_messages_come_is_not_lost() {
+    let gate = Arc::new(NoGo::default());
+    let server = start_gated(gate.clone());
+    gate.is_shut.store(true, Ordering::Relaxed);
+    gate.is_impatient.store(true, Ordering::Relaxed);
+    let client = server.client().await;
+    // More than h2 lets us reset on a connection.
+    for round in 0..30 {
+        let calls = (0..100).map(|_| refused_before_its_message(&server, client.channel.clone()));
+        for code in futures::future::join_all(calls).await {
+            assert_eq!(code, Code::ResourceExhausted, "round {round}");
+        }
+    }
+}
+
+/// Its message comes once the answer is there.
+async fn refused_before_its_message(server: &Server, channel: tonic::transport::Channel) -> Code {
+    let (answered, until_answered) = tokio::sync::oneshot::channel::<()>();
+    let message = futures::stream::once(async move {
+        until_answered.await.expect("it is answered first");
+        Ok::<_, Status>(Frame::data(Bytes::from_static(&[0, 0, 0, 0, 0])))
+    });
+    let request =
+        http::Request::post(format!("http://{}{SAY}", server.addr)).header("content-type", "application/grpc");
+    let request = request.body(Body::new(StreamBody::new(message))).expect("a request");
+    let answer = tokio::time::timeout(PATIENCE, channel.oneshot(request)).await.expect("in time").expect("connected");
+    answered.send(()).expect("it waits");
+    Status::from_header_map(answer.headers()).expect("a status").code()
+}
