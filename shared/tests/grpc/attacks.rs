@@ -33,11 +33,11 @@ async fn p99(client: &Client) -> Duration {
     took[CALLS * 99 / 100 - 1]
 }
 
-/// Another client's p99 beside the attack is not four times what it is without; a noisy machine is allowed 50 ms.
+/// Another client's p99 beside the attack is not four times what it is without; a noisy machine is allowed 200 ms.
 async fn hardly_noticed(what: &str, before: Duration, client: &Client) {
     let beside = p99(client).await;
     println!("{what}: p99 of another client {before:?} before, {beside:?} beside it");
-    assert!(beside < 4 * before + Duration::from_millis(50), "{what}: {before:?}, then {beside:?}");
+    assert!(beside < 4 * before + Duration::from_millis(200), "{what}: {before:?}, then {beside:?}");
 }
 
 /// Resident memory of this process, the server's among it, in MiB.
