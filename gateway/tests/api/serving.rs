@@ -53,10 +53,20 @@ async fn it_is_ready_without_jetstream_and_says_so() {
     let config = world.config.clone();
     spillway_gateway::run(config, &place).await.expect("starts");
     let readiness = place.readiness();
-    let report = readiness.report().await;
-    assert!(report.ready && report.checks.iter().all(|check| check.ok), "{report:?}");
-    world.nats.kill().await;
     let mut look = tokio::time::interval(Duration::from_millis(20));
+    let well = async {
+        loop {
+            look.tick().await;
+            let report = readiness.report().await;
+            assert!(report.ready, "{report:?}");
+            // Its stream is looked at in a moment.
+            if report.checks.iter().all(|check| check.ok) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, well).await.expect("all is well");
+    world.nats.kill().await;
     let noticed = async {
         loop {
             look.tick().await;
