@@ -128,15 +128,16 @@ impl Edges {
         if !self.is_heard_from(inventory, now) || !self.is_heard_from(orders, now) {
             return Unheard::default();
         }
-        let age = |listener: Listener, of| (self.age(listener, (of, partition), now), Some((listener.0, of)));
-        let way = [age(inventory, Source::Gateway), age(payments, Source::Inventory), age(orders, Source::Payments)];
+        let edges = [(inventory, Source::Gateway), (payments, Source::Inventory), (orders, Source::Payments)];
+        let age =
+            |(listener, of): (Listener, Source)| (self.age(listener, (of, partition), now), Some((listener.0, of)));
+        let way = edges.map(age);
         // What orders hears of the others, it hears beside it.
-        let beside = [age(orders, Source::Gateway), age(orders, Source::Inventory)];
+        let beside = [(orders, Source::Gateway), (orders, Source::Inventory)].map(age);
         let longest = |ages: &[(Duration, _)]| ages.iter().copied().max().unwrap_or_default();
         let along = (way.iter().map(|(age, _)| *age).sum(), longest(&way).1);
         let (wait, edge) = longest(&[along, longest(&beside)]);
-        let edges = [(inventory, Source::Gateway), (payments, Source::Inventory), (orders, Source::Payments)];
-        let asked = edges.iter().filter_map(|(listener, of)| self.asked(*listener, (*of, partition), now)).min();
+        let asked = edges.into_iter().filter_map(|(listener, of)| self.asked(listener, (of, partition), now)).min();
         Unheard { wait, asked, longest: edge.filter(|_| !wait.is_zero()) }
     }
 

@@ -121,14 +121,7 @@ impl Service for Payments {
     }
 
     fn load(&self, tx: &Tx<'_>, inputs: &[&Input]) -> Result<Book, StoreError> {
-        let requests = inputs.iter().filter_map(|input| match input {
-            Input::Settle(settle) => Some(settle.request_id),
-            Input::StockHeld(_)
-            | Input::OrderEnded(_)
-            | Input::Answered(_)
-            | Input::Deferred(_)
-            | Input::Unreadable { .. } => None,
-        });
+        let requests = inputs.iter().filter_map(|input| self.command_id(input));
         store::load(tx, inputs.iter().filter_map(|input| input.order()), requests)
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::due_in_hand::SET_ASIDE_US;
 use super::error::StoreError;
+use super::queue_wait::QueueWait;
 use super::says::{Due, DueChange};
 use super::tx::{Tx, Value};
 
@@ -86,6 +87,8 @@ pub struct DueFeed {
     /// Rows that are held back, to be worked off alone.
     suspects: Mutex<VecDeque<Suspect>>,
     suspected: Notify,
+    /// How long what is taken had to wait for a hand.
+    pub(super) queue_wait: QueueWait,
 }
 
 /// A row that may be what ended the process.
@@ -133,7 +136,16 @@ impl DueFeed {
     pub(super) fn new(kind: &'static str, capacity: usize) -> Self {
         let window = Mutex::new(Window { behind: true, ..Window::default() });
         let (ready, sweep, suspected) = (Notify::new(), Notify::new(), Notify::new());
-        DueFeed { kind, capacity, window, ready, sweep, suspects: Mutex::default(), suspected }
+        DueFeed {
+            kind,
+            capacity,
+            window,
+            ready,
+            sweep,
+            suspects: Mutex::default(),
+            suspected,
+            queue_wait: QueueWait::default(),
+        }
     }
 
     pub fn kind(&self) -> &'static str {

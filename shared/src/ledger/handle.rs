@@ -21,7 +21,6 @@ use super::incident::Unwritten;
 use super::job::{ActFn, HeardJob, Job, ToldMark};
 use super::outbox::{self, Numbering, OutboxBatch};
 use super::pause::Pause;
-use super::queue_wait::QueueWait;
 use super::reader::Reader;
 use super::readers::Readers;
 use super::says::{Recorded, Says};
@@ -85,8 +84,6 @@ pub(super) struct Shared {
     pub dead_letters: Notify,
     pub failed: watch::Sender<Option<String>>,
     pub condition: Condition,
-    /// Of every kind of due work.
-    pub queue_waits: BTreeMap<&'static str, Arc<QueueWait>>,
     pub heard_events: AtomicU64,
     pub said_events: AtomicU64,
     /// Closed once the writer has let go of the file.
@@ -263,7 +260,7 @@ impl<S: Service> Ledger<S> {
     /// operator or a slow peer holds it up.
     pub fn queue_wait(&self) -> Duration {
         let now = Instant::now();
-        self.shared.queue_waits.values().map(|queue| queue.now(now)).max().unwrap_or_default()
+        self.shared.feeds.iter().map(|feed| feed.queue_wait.now(now)).max().unwrap_or_default()
     }
 
     /// The inbox, as it moves.

@@ -97,7 +97,6 @@ fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shar
     let feeds: Vec<_> = due_kinds.iter().map(|kind| Arc::new(DueFeed::new(kind, DUE_WINDOW))).collect();
     suspects::hold_back(&feeds, suspects);
     let shared = Shared {
-        queue_waits: due_kinds.iter().map(|kind| (*kind, Arc::default())).collect(),
         identity,
         limits: spec.limits,
         lines: spec.lines.clone(),

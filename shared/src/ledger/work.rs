@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -139,9 +138,6 @@ impl<S: Service> Ledger<S> {
             tracing::error!(kind, "no due work of this kind was named when the ledger was opened");
             return;
         };
-        // What is done alone waits for its turn, and not for a hand.
-        let unmeasured = work.clone();
-        let work = self.measured(kind, work);
         let permits = Arc::new(Semaphore::new(workers.max(1)));
         let in_hand = TaskTracker::new();
         let mut before = Before::of(self, flow, &gate);
@@ -153,8 +149,12 @@ impl<S: Service> Ledger<S> {
                 in_hand.spawn(as_here(async move {
                     match ledger.watch(&due).await {
                         Ok(hand) => {
-                            let row = due.clone();
+                            let (row, began) = (due.clone(), Instant::now());
                             let done = caught(async move { work(row, wait, pass).await }).await;
+                            // What is done alone waits for its turn, and not for a hand.
+                            if done.is_ok() {
+                                feed.queue_wait.note(&wait, began.elapsed(), Instant::now());
+                            }
                             drop(permit);
                             ledger.hand_in(&feed, &due, ticket, hand, done).await;
                         }
@@ -170,35 +170,11 @@ impl<S: Service> Ledger<S> {
         tokio::select! {
             () = stop.cancelled() => {}
             () = take => {}
-            () = self.work_off_suspects(&feed, flow, &gate, &in_hand, unmeasured) => {}
+            () = self.work_off_suspects(&feed, flow, &gate, &in_hand, work.clone()) => {}
             () = self.sweep(&feed) => {}
         }
         in_hand.close();
         in_hand.wait().await;
-    }
-
-    /// The same work, which tells how long it waited for a hand and how long it took.
-    fn measured<P, W, F>(
-        &self,
-        kind: &str,
-        work: W,
-    ) -> impl Fn(Due, Wait, P) -> Pin<Box<dyn Future<Output = S::Input> + Send>> + Clone + Send + Sync + 'static
-    where
-        P: Send + 'static,
-        W: Fn(Due, Wait, P) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = S::Input> + Send + 'static,
-    {
-        let queue = self.shared.queue_waits.get(kind).cloned();
-        move |due, wait, pass| {
-            let (queue, began, work) = (queue.clone(), Instant::now(), work(due, wait, pass));
-            Box::pin(async move {
-                let input = work.await;
-                if let Some(queue) = queue {
-                    queue.note(&wait, began.elapsed(), Instant::now());
-                }
-                input
-            })
-        }
     }
 
     /// Works off what may have ended the process, one row after the other, beside everything else.

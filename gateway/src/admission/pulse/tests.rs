@@ -5,6 +5,7 @@ use spillway_proto::pb::internal::Mark;
 use spillway_proto::{DEFAULT_SHOP, LedgerId};
 use spillway_shared::bus::BusConfig;
 use spillway_shared::ledger::{LedgerSpec, Numbering};
+use tempfile::TempDir;
 
 use super::*;
 use crate::intake::MIGRATIONS;
@@ -27,6 +28,12 @@ async fn pulse(nats_url: String, folder: &Path) -> Pulse {
     spec.numbering = Numbering::ByRelay;
     let ledger = Ledger::open(spec, Intake, &[]).expect("opens");
     Pulse::new(Arc::new(Admission::new(Arc::from(DEFAULT_SHOP))), ledger, bus, 1, Duration::from_secs(1))
+}
+
+/// One with a server of its own, and the folder of its ledger.
+async fn alone() -> (Pulse, TestServer, TempDir) {
+    let (nats, folder) = (TestServer::start().await, tempfile::tempdir().expect("a folder"));
+    (pulse(nats.client_url(), folder.path()).await, nats, folder)
 }
 
 /// So many orders come, and a look is taken at that time. Answers how many of them were let in.
@@ -79,9 +86,7 @@ async fn due_work_that_waits_for_a_hand_is_a_wait_as_long_as_it_is_told_of() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_on_their_way_are_a_wait_before_one_is_seen_and_no_more_are_let_in() {
-    let nats = TestServer::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut pulse = pulse(nats.client_url(), folder.path()).await;
+    let (mut pulse, _nats, _folder) = alone().await;
     let began = Instant::now();
     let at = |tick: u32| began + tick * EVERY;
     assert_eq!(look(&mut pulse, 0, at(0)), 0);
@@ -97,9 +102,7 @@ async fn too_many_on_their_way_are_a_wait_before_one_is_seen_and_no_more_are_let
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_is_gone_refuses_nobody_from_that_moment() {
-    let nats = TestServer::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut pulse = pulse(nats.client_url(), folder.path()).await;
+    let (mut pulse, _nats, _folder) = alone().await;
     let began = Instant::now();
     told(&mut pulse, 10, [10, 10], began);
     told(&mut pulse, 20, [10, 20], began + EVERY);
@@ -113,9 +116,7 @@ async fn a_service_that_is_gone_refuses_nobody_from_that_moment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_server_nothing_is_known_and_nobody_refused() {
-    let nats = TestServer::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut pulse = pulse(nats.client_url(), folder.path()).await;
+    let (mut pulse, nats, _folder) = alone().await;
     let now = Instant::now();
     pulse.hear(PAYMENTS, Ok(PulseResponse { queue_wait_us: 3_000_000, ..PulseResponse::default() }), (now, now));
     assert_eq!(pulse.unheard(now).wait, Duration::from_secs(3));
@@ -128,9 +129,7 @@ async fn without_a_server_nothing_is_known_and_nobody_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_of_which_nobody_was_asked_since_they_came_are_on_their_way() {
-    let nats = TestServer::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut pulse = pulse(nats.client_url(), folder.path()).await;
+    let (mut pulse, _nats, _folder) = alone().await;
     let began = Instant::now();
     told(&mut pulse, 10, [10, 10], began);
     look(&mut pulse, 0, began);
@@ -153,9 +152,7 @@ async fn what_payments_hears_is_served_unless_it_waits_for_a_hand() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_two_looks_let_in_is_let_in_however_many_are_on_their_way() {
-    let nats = TestServer::start().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut pulse = pulse(nats.client_url(), folder.path()).await;
+    let (mut pulse, _nats, _folder) = alone().await;
     let began = Instant::now();
     let at = |tick: u32| began + tick * EVERY;
     served(&mut pulse, (5_000, 0), 3_000, began);
