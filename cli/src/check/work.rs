@@ -1,36 +1,31 @@
-//! The file that the checker works on: everything that was gathered, in one temporary SQLite database.
-
-use std::path::Path;
+//! What the checker works on: everything that was gathered, in one temporary SQLite database.
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, params};
 use spillway_proto::{Ledger, LedgerId};
 use spillway_shared::evidence::{Cell, Evidence, Page};
-use tempfile::NamedTempFile;
 
 use crate::exit::Failure;
 
 const SCHEMA: &str = include_str!("sql/schema.sql");
 
-/// Pages of 4 KiB that are kept in memory; the rest is on disk. Memory stays flat however much is gathered.
+/// KiB that are kept in memory; the rest is on disk. Memory stays flat however much is gathered.
 const CACHE_KIB: i64 = 32 * 1024;
 
-/// The working file; gone with this.
+/// The working database; gone with this, and with the process however that ends: for one without a name SQLite makes a
+/// file without a name.
 pub struct Work {
     pub connection: Connection,
-    _file: NamedTempFile,
 }
 
 impl Work {
-    /// An empty one, in the folder for temporary files.
+    /// An empty one. What does not fit into memory goes to the folder for temporary files: `SQLITE_TMPDIR`, else `TMPDIR`.
     ///
     /// # Errors
     /// Where it cannot be made.
     pub fn new() -> Result<Self, Failure> {
-        let file = tempfile::Builder::new().prefix("spillway-check-").suffix(".db").tempfile();
-        let file = file.map_err(|e| Failure::missing(format!("cannot make a temporary file: {e}")))?;
-        let connection = open(file.path()).map_err(|e| Failure::failed(format!("the checker's file: {e}")))?;
-        Ok(Work { connection, _file: file })
+        let connection = open().map_err(|e| Failure::failed(format!("the checker's database: {e}")))?;
+        Ok(Work { connection })
     }
 
     /// Everything until [`Work::commit`] is one transaction: nothing here has to survive a crash, all has to be fast.
@@ -88,11 +83,12 @@ impl Work {
     }
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+fn open() -> rusqlite::Result<Connection> {
+    let connection = Connection::open("")?;
     connection.pragma_update(None, "journal_mode", "off")?;
-    connection.pragma_update(None, "synchronous", "off")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // What it sorts by, and tables of one question.
+    connection.pragma_update(None, "temp_store", "file")?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(SCHEMA)?;
     for taker in Ledger::ALL {
@@ -114,5 +110,32 @@ impl ToSql for Shown<'_> {
             Cell::Text(value) => ValueRef::Text(value.as_bytes()),
             Cell::Blob(value) => ValueRef::Blob(value),
         }))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Bytes of the largest file that is open here and has no name.
+    fn nameless() -> u64 {
+        let open = std::fs::read_dir("/proc/self/fd").expect("this process").flatten().map(|entry| entry.path());
+        let has_none =
+            |file: &PathBuf| std::fs::read_link(file).is_ok_and(|to| to.to_string_lossy().ends_with("(deleted)"));
+        open.filter(has_none).filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn what_does_not_fit_into_memory_lies_in_a_file_without_a_name() {
+        let work = Work::new().expect("made");
+        work.begin().expect("begun");
+        let mb = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 96)
+            insert into cursor select i, randomblob(1000000) from n";
+        work.connection.execute(mb, []).expect("written");
+        work.commit().expect("committed");
+        assert!(nameless() > 48 << 20, "{} bytes", nameless());
+        assert_eq!(work.number("select sum(length(value)) from cursor").expect("read"), 96_000_000);
     }
 }
