@@ -19,7 +19,7 @@ pub mod sums;
 pub mod world;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use spillway_proto::pb::inventory::inventory_service_client::InventoryServiceClient;
@@ -59,6 +59,18 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Further environment, such as `FAILPOINTS`.
     pub environment: Vec<(String, String)>,
+}
+
+impl Drop for System {
+    /// A nats-server that `up` began goes a moment after it, and writes until then.
+    fn drop(&mut self) {
+        drop(self.process.take());
+        let end = Instant::now() + process::GONE_WITHIN;
+        while self.folder.path().exists() && Instant::now() < end {
+            // What was just written in it is the only reason that it cannot be removed.
+            drop(std::fs::remove_dir_all(self.folder.path()));
+        }
+    }
 }
 
 impl System {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -10,6 +11,9 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::PATIENCE;
+
+/// The kernel takes no longer to end what is killed.
+pub const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +30,18 @@ pub struct Process {
     lines: Lines<BufReader<ChildStdout>>,
     /// Its standard error.
     log: PathBuf,
+}
+
+impl Drop for Process {
+    /// What it writes to is removed by whoever made it: not before it is gone.
+    fn drop(&mut self) {
+        // It may be gone already.
+        drop(self.child.start_kill());
+        let end = Instant::now() + GONE_WITHIN;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::yield_now();
+        }
+    }
 }
 
 fn command(program: &Path, arguments: &[impl AsRef<std::ffi::OsStr>], folder: &Path) -> Command {

@@ -21,9 +21,10 @@ type Environment = Box<dyn Fn(&System, &str) -> Vec<(String, String)> + Send + S
 
 /// A system of processes. What can be asked of an `up` can be asked of it: see [`System`].
 pub struct Roles {
+    /// First: what they write to goes after them.
+    processes: BTreeMap<&'static str, Process>,
     pub nats: TestServer,
     pub system: System,
-    processes: BTreeMap<&'static str, Process>,
     /// What each listens on.
     addresses: BTreeMap<&'static str, Value>,
     more: Vec<String>,
