@@ -41,8 +41,8 @@ pub struct Config {
     pub partitions: u16,
     /// How long stopping may take, in seconds, until what is still in hand is cut.
     pub drain_timeout_s: u64,
-    /// For how long after a large commit a ledger gathers what comes, in milliseconds, so that it goes into one
-    /// commit and one message. After a small commit nothing waits.
+    /// For how long a ledger gathers what comes, in milliseconds, so that it goes into one commit and one message: so
+    /// long under full load, from 2,500 inputs a second on, less with less, and not at all below 1,250.
     pub gather_ms: u64,
     /// What is logged, and how.
     pub log: LogConfig,
@@ -89,7 +89,7 @@ impl Default for Config {
             data: ".spillway".into(),
             partitions: 1,
             drain_timeout_s: 30,
-            gather_ms: 12,
+            gather_ms: 25,
             log: LogConfig::default(),
             telemetry: TelemetryConfig::default(),
             admin: AdminConfig::default(),

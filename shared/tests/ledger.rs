@@ -3,9 +3,12 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Add, Tally, batch, dead_letters, hear, open, spec, total};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use proptest::prelude::*;
 use spillway_proto::ledgers::Ledger as Source;
 use spillway_proto::{Incarnation, Partition};
@@ -259,4 +262,64 @@ proptest! {
             assert_eq!(total(&ledger, "tea").await, distinct.iter().map(|n| 1 << n).sum::<i64>());
         });
     }
+}
+
+/// A ledger whose commits gather for so long, where they gather at all.
+fn patient(folder: &std::path::Path, gather: Duration) -> Ledger<Tally> {
+    let mut patient = spec(folder, Source::Payments);
+    patient.limits.gather = gather;
+    Ledger::open(patient, Tally::new(), &["again"]).expect("opens")
+}
+
+#[tokio::test]
+async fn under_load_what_comes_piece_by_piece_goes_into_one_commit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = patient(folder.path(), Duration::from_millis(400));
+    let add = || ledger.command(Add::new("tea", 1));
+    futures::future::join_all((0..3_000).map(|_| add())).await;
+    let before = ledger.heads().borrow()[&HERE];
+    // Each comes when the writer, were it not patient, would have begun with the one before.
+    let mut trickle = FuturesUnordered::new();
+    for _ in 0..20 {
+        let mut next = Box::pin(add());
+        assert!(futures::poll!(&mut next).is_pending());
+        trickle.push(next);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    while let Some(added) = trickle.next().await {
+        added.expect("added");
+    }
+    let commits = ledger.heads().borrow()[&HERE] - before;
+    assert!(commits <= 4, "{commits} commits for 20 orders in a tenth of a second");
+}
+
+#[tokio::test]
+async fn at_rest_nothing_is_gathered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = patient(folder.path(), Duration::from_secs(3_600));
+    let twenty = async {
+        for _ in 0..20 {
+            ledger.command(Add::new("tea", 1)).await.expect("added");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), twenty).await.expect("nothing waits for more");
+}
+
+#[tokio::test]
+async fn a_writer_asks_for_less_of_a_busy_core_than_calls_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = open(folder.path());
+    ledger.command(Add::new("tea", 1)).await.expect("added");
+    let nice_of = |thread: std::path::PathBuf| {
+        let stat = std::fs::read_to_string(thread.join("stat")).ok()?;
+        let (name, rest) = stat.split_once(") ")?;
+        // The 19th field of proc(5), the third being the first after the name.
+        let nice = rest.split(' ').nth(16)?.parse::<i32>().ok()?;
+        Some((name.split_once('(')?.1.to_owned(), nice))
+    };
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let all: Vec<_> = threads.filter_map(|thread| nice_of(thread.ok()?.path())).collect();
+    let own = nice_of("/proc/thread-self".into()).expect("this one").1;
+    let writers: Vec<i32> = all.iter().filter(|(name, _)| name == "payments-0").map(|(_, nice)| *nice).collect();
+    assert!(!writers.is_empty() && writers.iter().all(|nice| *nice > own), "{own}, {all:?}");
 }

@@ -17,8 +17,9 @@ const LEDGERS: [f64; 5] = [60e-6, 60e-6, 100e-6, 55e-6, 45e-6];
 const ORDER: f64 = 380e-6;
 /// Seconds of the core for a commit, of however many.
 const COMMIT: f64 = 1.5e-3;
-/// A ledger gathers for so long after a commit of 16 or more.
-const GATHER: f64 = 0.012;
+/// Where much comes a ledger gathers for so long from the first on, which it does after a commit of so many.
+const GATHER: f64 = 0.025;
+const MUCH: usize = 16;
 const LARGEST: usize = 2_000;
 const GATEWAY: usize = 0;
 const ORDERS: usize = 3;
@@ -26,7 +27,7 @@ const AUDIT: usize = 4;
 /// The door's weight in the race for the core; a ledger's is 1.
 const DOOR: f64 = 3.0;
 /// Orders a second that the simulated core does with 1,500 in flight, as a run of it without the regulator showed.
-const CAPACITY: f64 = 2_478.0;
+const CAPACITY: f64 = 2_356.0;
 /// Seconds of the load and of what follows it.
 const LOAD: f64 = 15.0;
 const REST: f64 = 8.0;
@@ -66,7 +67,8 @@ struct Ledger {
     waits: VecDeque<Order>,
     hand: Vec<Order>,
     left: f64,
-    gathers_until: f64,
+    gathers_until: Option<f64>,
+    last: usize,
     passed: u64,
 }
 
@@ -132,10 +134,14 @@ impl World {
     /// One step: whoever has work shares the core.
     fn work(&mut self) {
         for ledger in &mut self.ledgers {
-            if ledger.hand.is_empty() && self.now >= ledger.gathers_until && !ledger.waits.is_empty() {
+            if !ledger.hand.is_empty() || ledger.waits.is_empty() {
+                continue;
+            }
+            let gathers = if ledger.last >= MUCH { GATHER } else { 0.0 };
+            if self.now >= *ledger.gathers_until.get_or_insert(self.now + gathers) {
                 let batch = ledger.waits.len().min(LARGEST);
                 ledger.hand = ledger.waits.drain(..batch).collect();
-                ledger.left = 1.0;
+                (ledger.left, ledger.last, ledger.gathers_until) = (1.0, batch, None);
             }
         }
         let mut left = STEP * self.speed();
@@ -197,7 +203,6 @@ impl World {
             }
             let batch = std::mem::take(&mut ledger.hand);
             ledger.passed += batch.len() as u64;
-            ledger.gathers_until = if batch.len() >= 16 { self.now + GATHER } else { self.now };
             let on = batch.iter().map(|(came, _)| (*came, self.now));
             if which == GATEWAY {
                 self.ledgers[AUDIT].waits.extend(on.clone());

@@ -22,6 +22,7 @@ pub mod letters;
 mod newer;
 mod open;
 mod outbox;
+mod pace;
 mod pause;
 mod queue_wait;
 mod reader;

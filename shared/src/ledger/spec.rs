@@ -60,8 +60,8 @@ pub struct Limits {
     pub commit_inputs: usize,
     /// Connections that answer queries.
     pub readers: usize,
-    /// A commit begins this long after the one before it began, if that one was large: what comes meanwhile then goes
-    /// into one commit and one message. After a small one nothing waits.
+    /// How long a commit gathers at most, under full load: what comes meanwhile goes into one commit and one message.
+    /// At rest nothing waits.
     pub gather: Duration,
     /// How long a commit that meets another's lock is tried again before its inputs are refused.
     pub busy_for: Duration,
@@ -73,7 +73,7 @@ impl Default for Limits {
             queue: 8192,
             commit_inputs: 4096,
             readers: 4,
-            gather: Duration::from_millis(12),
+            gather: Duration::from_millis(25),
             busy_for: Duration::from_secs(10),
         }
     }

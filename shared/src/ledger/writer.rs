@@ -14,6 +14,7 @@ use super::error::{NotTaken, StoreError};
 use super::handle::Shared;
 use super::in_hand;
 use super::job::Job;
+use super::pace::Pace;
 use super::redrive::Redriven;
 use super::says::Says;
 use super::service::{Cause, Service};
@@ -23,9 +24,6 @@ use super::tx::Tx;
 use crate::logs;
 use crate::telemetry::Tracer;
 
-/// A commit of so many inputs is large: there is load, and the next may gather for a moment.
-const LARGE_COMMIT: usize = 16;
-
 pub(super) struct Writer<S: Service> {
     pub connection: Connection,
     pub service: Arc<S>,
@@ -33,8 +31,7 @@ pub(super) struct Writer<S: Service> {
     pub memory: Memory,
     pub jobs: mpsc::Receiver<Job<S>>,
     pub last: Timestamp,
-    /// When the last commit began, and how many inputs it had.
-    pub before: Option<(Instant, usize)>,
+    pub pace: Pace,
     pub figures: CommitFigures,
 }
 
@@ -58,10 +55,8 @@ impl<S: Service> Writer<S> {
     /// Until every handle is gone, or the database cannot be trusted any more.
     pub fn run(mut self) {
         while let Some(first) = self.jobs.blocking_recv() {
-            self.pace();
+            std::thread::sleep(self.pace.gathers(Instant::now()));
             let group = self.gather(first);
-            let inputs: usize = group.iter().map(Job::weight).sum();
-            self.before = Some((Instant::now(), inputs));
             if let Err(broken) = self.commit(group) {
                 tracing::error!(ledger = %self.shared.identity.id, error = %broken, "ledger is broken, stopping");
                 self.shared.fail(broken);
@@ -75,15 +70,6 @@ impl<S: Service> Writer<S> {
     fn end(&mut self) {
         if let Err(error) = in_hand::write_clean(&Tx::new(&self.connection), true) {
             tracing::warn!(ledger = %self.shared.identity.id, %error, "the clean end is not noted");
-        }
-    }
-
-    /// After a large commit, lets the next one grow: many small commits cost every ledger behind this one.
-    fn pace(&self) {
-        if let Some((began, inputs)) = self.before
-            && inputs >= LARGE_COMMIT
-        {
-            std::thread::sleep(self.shared.limits.gather.saturating_sub(began.elapsed()));
         }
     }
 
@@ -102,12 +88,14 @@ impl<S: Service> Writer<S> {
     /// Commits a group. An error means that the ledger cannot go on.
     fn commit(&mut self, mut group: Vec<Job<S>>) -> Result<(), String> {
         let began = Instant::now();
+        let inputs = group.iter().map(Job::weight).sum();
+        self.pace.begins(inputs, began);
         loop {
             self.last = self.last.max(spec::now(self.shared.clock.as_ref()));
             let fault = match self.attempt(&group) {
                 Ok(committed) => {
                     self.figures.duration.record(began.elapsed());
-                    self.figures.inputs.record(self.before.map_or(0.0, |(_, inputs)| inputs as f64));
+                    self.figures.inputs.record(inputs as f64);
                     self.finish(group, committed);
                     return Ok(());
                 }

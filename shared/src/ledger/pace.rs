@@ -1,0 +1,92 @@
+//! How long a commit gathers before it begins: not at all at rest, and the longer the more comes.
+//!
+//! A batch costs every ledger behind this one a message and a commit of its own, some 3 ms of a core in all, however
+//! few are in it. Work that comes by the clock comes in clumps, and a writer that took the head of each at once made
+//! twice as many batches as were needed, and a sixth fewer orders a second.
+
+use std::time::{Duration, Instant};
+
+/// Inputs a second from which on a commit gathers, and from which on it gathers longest.
+const SOME: f64 = 1_250.0;
+const FULL: f64 = 2_500.0;
+
+/// The rate is taken over about so long, older inputs counting less and less.
+const SPAN: Duration = Duration::from_millis(250);
+
+/// The load of one writer.
+#[derive(Debug)]
+pub(super) struct Pace {
+    longest: Duration,
+    /// Inputs of the last [`SPAN`], when the last commit began.
+    lately: f64,
+    at: Option<Instant>,
+}
+
+impl Pace {
+    /// `longest`: [`super::Limits::gather`].
+    pub fn new(longest: Duration) -> Self {
+        Pace { longest, lately: 0.0, at: None }
+    }
+
+    /// A commit of so many inputs begins.
+    pub fn begins(&mut self, inputs: usize, now: Instant) {
+        self.lately = self.lately(now) + inputs as f64;
+        self.at = Some(now);
+    }
+
+    /// How long the next one gathers, from its first input on.
+    pub fn gathers(&self, now: Instant) -> Duration {
+        let a_second = self.lately(now) / SPAN.as_secs_f64();
+        if a_second < SOME { Duration::ZERO } else { self.longest.mul_f64((a_second / FULL).min(1.0)) }
+    }
+
+    fn lately(&self, now: Instant) -> f64 {
+        let since = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.lately * (-since.as_secs_f64() / SPAN.as_secs_f64()).exp()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_millis(25);
+
+    /// What a commit gathers after 2 s of so many inputs every so often.
+    fn after(inputs: usize, every: Duration) -> Duration {
+        let began = Instant::now();
+        let mut pace = Pace::new(LONGEST);
+        let commits = 2_000 / u32::try_from(every.as_millis()).expect("small");
+        for commit in 0..commits {
+            pace.begins(inputs, began + every * commit);
+        }
+        pace.gathers(began + every * commits)
+    }
+
+    #[test]
+    fn at_rest_nothing_waits() {
+        assert_eq!(Pace::new(LONGEST).gathers(Instant::now()), Duration::ZERO);
+        assert_eq!(after(1, Duration::from_millis(1)), Duration::ZERO, "1,000 a second, one by one");
+        assert_eq!(after(100, Duration::from_millis(100)), Duration::ZERO, "1,000 a second, in clumps");
+    }
+
+    #[test]
+    fn the_more_comes_the_longer_it_gathers_up_to_a_bound() {
+        let by_rate = [14, 18, 24].map(|inputs| after(inputs, Duration::from_millis(10)));
+        assert!(by_rate.is_sorted() && by_rate[0] > Duration::from_millis(12), "{by_rate:?}");
+        assert!(after(100, Duration::from_millis(1)) == LONGEST);
+        let clumps = after(80, Duration::from_millis(50));
+        assert!(clumps > Duration::from_millis(12), "clumps are load too: {clumps:?}");
+    }
+
+    #[test]
+    fn a_burst_is_forgotten_after_a_moment() {
+        let began = Instant::now();
+        let mut pace = Pace::new(LONGEST);
+        pace.begins(300, began);
+        assert_eq!(pace.gathers(began), Duration::ZERO, "300 at once are no load yet");
+        pace.begins(2_000, began);
+        assert_eq!(pace.gathers(began), LONGEST);
+        assert_eq!(pace.gathers(began + Duration::from_secs(1)), Duration::ZERO);
+    }
+}
