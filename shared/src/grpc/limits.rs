@@ -20,10 +20,6 @@ pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 /// Request headers of one call, in bytes as HTTP/2 counts them (name + value + 32 for each).
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
-/// Calls that a client opened and reset before we began them; more on one connection end it (CVE-2023-44487,
-/// "rapid reset"). 20 is hyper's own figure.
-const MAX_PENDING_RESETS: usize = 20;
-
 /// Streams reset for protocol errors of the peer; more on one connection end it. h2's own figure.
 const MAX_LOCAL_RESETS: usize = 1024;
 
@@ -125,6 +121,10 @@ impl GrpcLimits {
     }
 
     pub(super) fn http(&self) -> Builder<AtOnce> {
+        // Calls that a client opened and reset before we began them; more on one connection end it (CVE-2023-44487,
+        // "rapid reset"). Where we are late, a good client gives up all it has open at once: with hyper's own figure, 20,
+        // that would cost it its connection, and every call of it.
+        let pending_resets = usize::try_from(self.max_calls_per_connection.get()).unwrap_or(usize::MAX);
         let mut http = Builder::new(AtOnce);
         http.http2()
             .timer(TokioTimer::new())
@@ -134,7 +134,7 @@ impl GrpcLimits {
             .max_header_list_size(MAX_HEADER_BYTES)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_pending_accept_reset_streams(pending_resets)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS);
         http.http1()
             .timer(TokioTimer::new())

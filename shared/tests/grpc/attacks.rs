@@ -1,5 +1,6 @@
 //! What a client can do to a server that is not meant well: the others hardly notice, and nothing stays behind.
 
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http::uri::PathAndQuery;
 use spillway_shared::grpc::GrpcLimits;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -135,6 +136,60 @@ async fn calls_that_are_reset_as_soon_as_they_are_made_leave_nothing_behind() {
     println!("{reset} calls were reset");
     assert!(reset > 0, "no call was reset");
     server.until_handlers(0).await;
+}
+
+/// A frame of HTTP/2 (RFC 9113, section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+
+/// Whether the connection is still there after so many calls were made and given up in one write.
+async fn bears_given_up(addr: SocketAddr, calls: u32) -> bool {
+    let mut stream = TcpStream::connect(addr).await.expect("a connection");
+    // POST, http, and the two others literally (RFC 7541, appendix A and section 6.2.2).
+    let headers = b"\x83\x86\x04\x1b/spillway.test.v1.Echo/Stay\x01\x01a";
+    let (end_of_headers, cancel) = (0x4, 8_u32.to_be_bytes());
+    let given_up = (0..calls).flat_map(|call| {
+        let id = 2 * call + 1;
+        [frame(HEADERS, end_of_headers, id, headers), frame(RST_STREAM, 0, id, &cancel)].concat()
+    });
+    let all: Vec<u8> = PREFACE.iter().copied().chain(given_up).chain(frame(PING, 0, 0, b"are you?")).collect();
+    if stream.write_all(&all).await.is_err() {
+        return false;
+    }
+    loop {
+        let mut head = [0; 9];
+        let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, stream.read_exact(&mut head)).await else { return false };
+        let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+        match head[3] {
+            GOAWAY => return false,
+            PING => return true,
+            _ if stream.read_exact(&mut payload).await.is_err() => return false,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_all_that_it_may_have_open_keeps_its_connection_and_who_floods_does_not() {
+    let server = start(GrpcLimits::default()).await;
+    let most = GrpcLimits::default().max_calls_per_connection.get();
+    for _ in 0..10 {
+        assert!(bears_given_up(server.addr, most).await, "{most} calls may be open");
+    }
+    for _ in 0..50 {
+        // Read in pieces, a flood may look like less.
+        if !bears_given_up(server.addr, 50_000).await {
+            return;
+        }
+    }
+    panic!("50,000 calls were given up on one connection, and nothing happened");
 }
 
 /// Connections that send nothing, or open and send nothing more.
