@@ -188,6 +188,7 @@ impl Gate for Admission {
     /// Whose it is, nobody knows yet, and to wait for that is what there is no time for: it has the chance that all have
     /// together. Few messages are cut off from their headers, those at the end of a client's batch.
     fn unread(&self, tried: u32) -> Unread {
+        self.shares.count_unknown();
         let share = self.share();
         if self.draw(share) {
             return Unread::LetIn;
@@ -231,6 +232,16 @@ mod tests {
         admission.let_in_at_most(10.0);
         admission.take_let_in();
         assert_eq!(let_in(), 10);
+    }
+
+    #[test]
+    fn calls_whose_message_is_not_here_are_no_trickle() {
+        let admission = Admission::new(Arc::from("default"));
+        for _ in 0..20 {
+            (0..1_000).for_each(|_| drop(admission.unread(0)));
+            admission.let_in(0.02, Signal::Unheard);
+        }
+        assert!(admission.share() < 0.05, "{}", admission.share());
     }
 
     #[test]

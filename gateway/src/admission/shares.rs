@@ -20,6 +20,8 @@ const TRICKLE: f64 = 400.0;
 #[derive(Debug)]
 pub struct Shares {
     rows: [Vec<AtomicU32>; 2],
+    /// Of those of whom nobody knows yet whose they are.
+    unknown: AtomicU32,
     /// Nobody outside can choose whom to share a counter with.
     hash: RandomState,
     /// In units; what is above is cut.
@@ -29,7 +31,12 @@ pub struct Shares {
 impl Default for Shares {
     fn default() -> Shares {
         let row = || (0..COLUMNS).map(|_| AtomicU32::new(0)).collect();
-        Shares { rows: [row(), row()], hash: RandomState::new(), allowance: AtomicU32::new(u32::MAX) }
+        Shares {
+            rows: [row(), row()],
+            unknown: AtomicU32::new(0),
+            hash: RandomState::new(),
+            allowance: AtomicU32::new(u32::MAX),
+        }
     }
 }
 
@@ -43,25 +50,37 @@ impl Shares {
         if placed <= allowance { 1.0 } else { f64::from(allowance) / f64::from(placed) }
     }
 
+    /// Counts an order of which nobody knows yet whose it is.
+    pub fn count_unknown(&self) {
+        self.unknown.fetch_add(ORDER, Ordering::Relaxed);
+    }
+
     /// Lets time pass by a tick, a tenth of a second, and sets the allowance so that the customers together are let in
     /// with `share` of what they place, and with no less than a trickle. Answers the share that comes of it.
     pub fn tick(&self, share: f64) -> f64 {
         let mut placed = Vec::with_capacity(COLUMNS);
         for (index, row) in self.rows.iter().enumerate() {
             for counter in row {
-                let left = counter.load(Ordering::Relaxed);
-                counter.fetch_sub(left.div_ceil(16), Ordering::Relaxed);
+                let left = pass(counter);
                 if index == 0 {
-                    placed.push(left - left.div_ceil(16));
+                    placed.push(left);
                 }
             }
         }
-        let orders = placed.iter().map(|placed| f64::from(*placed)).sum::<f64>() / f64::from(ORDER);
+        let unknown = pass(&self.unknown);
+        let orders = placed.iter().chain([&unknown]).map(|placed| f64::from(*placed)).sum::<f64>() / f64::from(ORDER);
         let share = if orders <= TRICKLE { 1.0 } else { share.max(TRICKLE / orders) };
         let allowance = if share >= 1.0 { u32::MAX } else { water_level(&mut placed, share) };
         self.allowance.store(allowance, Ordering::Relaxed);
         share
     }
+}
+
+/// Lets a tick pass for a counter, and answers what is left of it.
+fn pass(counter: &AtomicU32) -> u32 {
+    let counted = counter.load(Ordering::Relaxed);
+    counter.fetch_sub(counted.div_ceil(16), Ordering::Relaxed);
+    counted - counted.div_ceil(16)
 }
 
 /// The level at which what is below it sums up to `share` of everything.

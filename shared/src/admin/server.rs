@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use super::Readiness;
 use super::readiness::ReadinessReport;
 use crate::listen::AtOnce;
-use crate::listen::connections::{self, ConnectionLimits, Drained};
+use crate::listen::connections::{self, ConnectionLimits, Drained, Tower};
 
 /// Connections at once: probes, a scraper, a few operators.
 const MAX_CONNECTIONS: usize = 128;
@@ -99,7 +99,7 @@ impl AdminServer {
             max_age: None,
             name: None,
         };
-        connections::serve(self.listener, http.http1_only(), limits, self.routes, shutdown, drain).await
+        connections::serve(self.listener, http.http1_only(), limits, Tower(self.routes), shutdown, drain).await
     }
 }
 

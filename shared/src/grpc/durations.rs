@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use metrics::Histogram;
@@ -46,10 +46,11 @@ impl Durations {
     /// The answer to a call is there. That it is a refusal is measured as well.
     pub fn answered(&self, timing: Timing, answer: &Answer) {
         let code = code_in(answer.headers()).unwrap_or(Code::Ok);
+        let took = timing.began.elapsed();
         if code == Code::ResourceExhausted {
-            self.refusals.record(timing.began.elapsed());
+            self.refusals.record(took);
         }
-        timing.end(code);
+        timing.took(code, took);
     }
 }
 
@@ -91,8 +92,13 @@ pub(super) struct Timing {
 
 impl Timing {
     pub fn end(self, code: Code) {
+        let took = self.began.elapsed();
+        self.took(code, took);
+    }
+
+    fn took(&self, code: Code, took: Duration) {
         if let Some(series) = self.method.series(code) {
-            series.record(self.began.elapsed());
+            series.record(took);
         }
     }
 }

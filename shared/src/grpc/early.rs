@@ -15,13 +15,16 @@ use http::{HeaderMap, Request, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tonic::body::Body;
-use tower::Service;
+use tonic::transport::server::TcpConnectInfo;
+use tower::util::Oneshot;
+use tower::{Service, ServiceExt};
 
 use super::calls::Rules;
 use super::message::Collected;
 use super::{Answer, Call};
+use crate::listen::connections::Serve;
 
-/// A tower service around all others.
+/// Around all others.
 #[derive(Clone)]
 pub(super) struct Early<S> {
     inner: S,
@@ -34,27 +37,27 @@ impl<S> Early<S> {
     }
 }
 
-impl<S> Service<Request<Incoming>> for Early<S>
+impl<S> Serve for Early<S>
 where
-    S: Service<Call, Response = Answer, Error = Infallible>,
+    S: Service<Call, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
 {
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = Either<Ready<Result<Answer, Infallible>>, S::Future>;
+    type Body = Body;
+    /// A refusal is small, and nothing of what carries out a call is made for it.
+    type Future = Either<Ready<Result<Answer, Infallible>>, Pin<Box<Oneshot<S, Call>>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn serve(&self, request: Request<Incoming>, peer: &TcpConnectInfo) -> Self::Future {
         let (head, body) = request.into_parts();
-        if !self.rules.is_shut(head.uri.path()) || !is_plain(&head) {
-            return Either::Right(self.inner.call(Call::from_parts(head, Body::new(body))));
-        }
-        match self.judge(head, body) {
-            Judged::LetIn(call) => Either::Right(self.inner.call(call)),
-            Judged::Refused(answer) => Either::Left(ready(Ok(answer))),
-        }
+        let mut call = if !self.rules.is_shut(head.uri.path()) || !is_plain(&head) {
+            Call::from_parts(head, Body::new(body))
+        } else {
+            match self.judge(head, body) {
+                Judged::LetIn(call) => call,
+                Judged::Refused(answer) => return Either::Left(ready(Ok(answer))),
+            }
+        };
+        call.extensions_mut().insert(peer.clone());
+        Either::Right(Box::pin(self.inner.clone().oneshot(call)))
     }
 }
 

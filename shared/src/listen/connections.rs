@@ -16,12 +16,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
+use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
 use super::gathering::{GatheringStream, Turns};
@@ -38,6 +40,33 @@ const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
 /// one served and NO_ERROR as the reason, so that a client knows that nothing of it was begun (RFC 9113, 6.8).
 const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
     \0\0\x1c\x07\0\0\0\0\0\0\0\0\0\0\0\0\0too many connections";
+
+/// Who answers the requests of all connections.
+pub trait Serve: Clone + Send + 'static {
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+    type Future: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static;
+
+    /// Answers a request of this peer.
+    fn serve(&self, request: Request<Incoming>, peer: &TcpConnectInfo) -> Self::Future;
+}
+
+/// A tower service that answers them, a copy of it each.
+#[derive(Clone)]
+pub struct Tower<S>(pub S);
+
+impl<S, B> Serve for Tower<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+    type Future = Oneshot<S, Request<Incoming>>;
+
+    fn serve(&self, request: Request<Incoming>, _peer: &TcpConnectInfo) -> Self::Future {
+        self.0.clone().oneshot(request)
+    }
+}
 
 /// How connections are taken and let go.
 #[derive(Debug, Clone)]
@@ -65,20 +94,14 @@ pub struct Drained {
 
 /// Serves every connection of the listener until `stop` resolves; then accepts no more, tells every connection to
 /// go, waits for them for `drain` at most, and cuts what is left.
-pub async fn serve<S, B>(
+pub async fn serve<S: Serve>(
     listener: TcpListener,
     http: Builder<AtOnce>,
     limits: ConnectionLimits,
     service: S,
     stop: impl Future<Output = ()>,
     drain: Duration,
-) -> Drained
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+) -> Drained {
     let mut stop = pin!(stop);
     let mut open = Open::new(limits.max_connections, limits.name);
     let mut accepting = Accepting::default();
@@ -206,18 +229,13 @@ impl Accepting {
 }
 
 /// Serves one connection to its end.
-async fn hold<S, B>(
+async fn hold<S: Serve>(
     stream: TcpStream,
     http: Builder<AtOnce>,
     limits: ConnectionLimits,
     service: S,
     leave: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+) {
     // Small answers must not wait for the peer's delayed acknowledgement (Nagle).
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -226,10 +244,7 @@ async fn hold<S, B>(
     let (stream, opening) = OpeningStream::new(stream);
     let turns = Turns::default();
     let stream = GatheringStream::new(stream, turns.clone());
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        service.clone().oneshot(request)
-    });
+    let service = service_fn(move |request| service.serve(request, &peer));
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut opened_by = pin!(tokio::time::sleep(limits.opening_timeout));
     let mut too_old = pin!(past_age(limits.max_age));
