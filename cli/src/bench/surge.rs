@@ -87,11 +87,15 @@ pub async fn run(args: &BenchArgs, stage: &Stage, ctx: &Context) -> Result<(), F
 
 async fn measure(args: &BenchArgs, stage: &Stage) -> Result<SurgeReport, Failure> {
     let mut peak = 0.0_f64;
-    let orders = args.orders.unwrap_or(if args.quick { 5_000 } else { 30_000 }).to_string();
+    let (during, _) = seconds(args);
+    // As long as a surge: what is kept up for a few seconds is more than what is kept up.
+    let until = args
+        .orders
+        .map_or(["--duration".to_owned(), during.to_string()], |orders| ["--count".to_owned(), orders.to_string()]);
     for in_flight in PEAK_IN_FLIGHT {
-        super::say(&format!("peak: {in_flight} in flight, {orders} orders"));
+        super::say(&format!("peak: {in_flight} in flight"));
         stage.load(&["--in-flight", in_flight, "--count", "1000", "--connections", "8"]).await?;
-        let (load, _) = stage.load(&["--in-flight", in_flight, "--count", &orders, "--connections", "8"]).await?;
+        let (load, _) = stage.load(&["--in-flight", in_flight, &until[0], &until[1], "--connections", "8"]).await?;
         peak = peak.max(load.confirmed_per_second);
     }
     let mut surges = Vec::new();
@@ -105,8 +109,13 @@ async fn measure(args: &BenchArgs, stage: &Stage) -> Result<SurgeReport, Failure
     Ok(SurgeReport { peak_per_second: peak, surges, fairness, refusal_p99_ms })
 }
 
+/// Seconds of a surge, and of what follows it.
+fn seconds(args: &BenchArgs) -> (usize, usize) {
+    if args.quick { QUICK } else { SECONDS }
+}
+
 async fn surge(args: &BenchArgs, stage: &Stage, peak: f64, times: f64) -> Result<Surge, Failure> {
-    let (during, after) = if args.quick { QUICK } else { SECONDS };
+    let (during, after) = seconds(args);
     let asked = peak * times;
     let load = open(stage, asked, during, Some((peak / 2.0, after)), &["--customers", "1000"]).await?;
     let (surge, rest) = load.by_second.split_at(during.min(load.by_second.len()));
@@ -139,7 +148,7 @@ fn back_after(rest: &[Second]) -> Option<usize> {
 }
 
 async fn fairness(args: &BenchArgs, stage: &Stage, rate: f64) -> Result<Fairness, Failure> {
-    let (during, _) = if args.quick { QUICK } else { SECONDS };
+    let (during, _) = seconds(args);
     let share = |customers: crate::load::Customers| customers.in_time as f64 / customers.sent.max(1) as f64;
     let before = open(stage, rate, during, None, &["--customers", "10"]).await?;
     // One at ten times, nine at once: 19 where 10 were.
