@@ -223,7 +223,7 @@ mod tests {
             ("SPILLWAY_CHECK__STUCK_AFTER_S", "0", "check.stuck_after_s"),
             ("SPILLWAY_LOG__LEVEL", "info,x=loud", "log.level"),
             ("SPILLWAY_LOG__MAX_LINES_PER_SECOND", "0", "log.max_lines_per_second"),
-            ("SPILLWAY_TELEMETRY__OTLP_ENDPOINT", "https://x:4317", "telemetry.otlp_endpoint"),
+            ("SPILLWAY_TELEMETRY__OTLP_ENDPOINT", "ftp://x:4317", "telemetry.otlp_endpoint"),
             ("SPILLWAY_NATS__STREAM__REPLICAS", "2", "nats.stream.replicas"),
             ("SPILLWAY_GATEWAY__OPS__LISTEN", "127.0.0.1:50051", "gateway.ops.listen"),
             ("SPILLWAY_ORDERS__ORDER_DEADLINE_S", "0", "orders.order_deadline_s"),

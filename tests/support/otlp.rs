@@ -1,17 +1,28 @@
-//! A receiver of traces: OTLP over gRPC, in the test's own process.
+//! A receiver of traces: OTLP over gRPC and over HTTP, in the test's own process.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::Service;
 use tonic::{Request, Response, Status};
 
 use super::PATIENCE;
@@ -46,12 +57,17 @@ impl Seen {
 /// The receiver. It ends when it is dropped.
 pub struct Receiver {
     pub endpoint: String,
-    seen: Taken,
+    pub address: SocketAddr,
+    taken: Taken,
     stop: CancellationToken,
 }
 
 #[derive(Clone, Default)]
-struct Taken(Arc<Mutex<Vec<Seen>>>);
+struct Taken {
+    spans: Arc<Mutex<Vec<Seen>>>,
+    /// Of each request.
+    headers: Arc<Mutex<Vec<HeaderMap>>>,
+}
 
 impl Drop for Receiver {
     fn drop(&mut self) {
@@ -62,15 +78,21 @@ impl Drop for Receiver {
 impl Receiver {
     pub async fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
-        let (seen, stop) = (Taken::default(), CancellationToken::new());
-        let service = TraceServiceServer::new(seen.clone()).max_decoding_message_size(64 << 20);
-        let stopped = stop.clone().cancelled_owned();
-        tokio::spawn(async move {
-            let served = Server::builder().add_service(service);
-            served.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped).await.expect("serves");
-        });
-        Receiver { endpoint, seen, stop }
+        let address = listener.local_addr().expect("an address");
+        let (taken, stop) = (Taken::default(), CancellationToken::new());
+        let (taking, stopped) = (taken.clone(), stop.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let taking = taking.clone();
+                tokio::spawn(stopped.clone().run_until_cancelled_owned(async move {
+                    let take = service_fn(move |request| take(request, taking.clone()));
+                    let server = auto::Builder::new(TokioExecutor::new());
+                    // Whoever sends may hang up whenever it likes.
+                    drop(server.serve_connection(TokioIo::new(connection), take).await);
+                }));
+            }
+        }));
+        Receiver { endpoint: format!("http://{address}"), address, taken, stop }
     }
 
     /// What a role needs in its environment to send here, soon.
@@ -80,7 +102,12 @@ impl Receiver {
 
     /// Everything so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.taken.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Of each request so far.
+    pub fn headers(&self) -> Vec<HeaderMap> {
+        self.taken.headers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn of_trace(&self, trace: &str) -> Vec<Seen> {
@@ -124,13 +151,41 @@ pub fn environment(endpoint: &str) -> Vec<(String, String)> {
     vec![set("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint), set("OTEL_BSP_SCHEDULE_DELAY", "100")]
 }
 
+/// By gRPC, or by HTTP: the body is then what a message of gRPC is, without the five bytes before it.
+async fn take(request: http::Request<Incoming>, taken: Taken) -> Result<http::Response<Body>, Infallible> {
+    taken.headers.lock().unwrap_or_else(PoisonError::into_inner).push(request.headers().clone());
+    let service = TraceServiceServer::new(taken).max_decoding_message_size(64 << 20);
+    let mut service = service.accept_compressed(CompressionEncoding::Gzip);
+    if request.uri().path() != "/v1/traces" {
+        return service.call(request).await;
+    }
+    let (mut head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let encoding = head.headers.remove(CONTENT_ENCODING);
+    let mut message = BytesMut::with_capacity(5 + body.len());
+    message.put_u8(u8::from(encoding.is_some()));
+    message.put_u32(u32::try_from(body.len()).expect("short"));
+    message.put_slice(&body);
+    head.uri = Uri::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+    head.headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+    if let Some(encoding) = encoding {
+        head.headers.insert("grpc-encoding", encoding);
+    }
+    let answer = service.call(http::Request::from_parts(head, Full::<Bytes>::from(message.freeze()))).await?;
+    let mut told = http::Response::new(Body::empty());
+    if answer.headers().contains_key("grpc-status") {
+        *told.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    Ok(told)
+}
+
 #[tonic::async_trait]
 impl TraceService for Taken {
     async fn export(
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         for of_resource in request.into_inner().resource_spans {
             let resource = texts(of_resource.resource.map(|resource| resource.attributes).unwrap_or_default());
             let spans = of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans);

@@ -36,6 +36,12 @@ pub async fn before(target: SocketAddr, ends: SystemTime, file: &Path) -> Https 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
     let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).expect("both fit");
+    serve(target, config).await
+}
+
+/// Passes on to `target` what comes by TLS under this configuration. Where that names protocols, one of them must be said.
+pub async fn serve(target: SocketAddr, config: ServerConfig) -> Https {
+    let must_say = !config.alpn_protocols.is_empty();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("bound").port();
@@ -44,6 +50,9 @@ pub async fn before(target: SocketAddr, ends: SystemTime, file: &Path) -> Https 
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let Ok(mut client) = acceptor.accept(client).await else { return };
+                if must_say && client.get_ref().1.alpn_protocol().is_none() {
+                    return;
+                }
                 let Ok(mut server) = TcpStream::connect(target).await else { return };
                 // Either may hang up whenever it likes.
                 let _ended = tokio::io::copy_bidirectional(&mut client, &mut server).await;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_otlp::{SpanExporter as Otlp, WithExportConfig};
+use opentelemetry_otlp::SpanExporter as Otlp;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::runtime;
 use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, SpanData, SpanExporter, SpanProcessor};
@@ -17,11 +17,14 @@ use opentelemetry_semantic_conventions::attribute::{
     SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_VERSION,
 };
 use spillway_proto::Ledger;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::TelemetryError;
-use super::config::{Settings, Wire};
+use super::limits::Limits;
+use super::settings::{Batching, Settings};
 use super::span::{Span, scope};
+use super::transport::Transport;
 
 /// Where spans go.
 pub(super) struct Exporting {
@@ -54,24 +57,34 @@ impl Exporting {
     pub fn start(role: &'static str, settings: &Settings) -> Result<Exporting, TelemetryError> {
         let queue = Arc::new(Queue {
             role,
-            room: settings.queue,
+            room: settings.batching.queue,
             waiting: AtomicUsize::new(0),
             is_well: AtomicBool::new(true),
             cut: CancellationToken::new(),
         });
+        let transport = Transport::new(&settings.to).map_err(TelemetryError)?;
         let mut exporters = BTreeMap::new();
         for name in Ledger::ALL.map(Ledger::name).into_iter().chain([role]) {
             let is_own = name == role;
             // Only orders keeps the record of what others did.
             if is_own || role == Ledger::Orders.name() {
-                let mut exporter = otlp(settings)?;
+                let mut exporter = transport.exporter(&settings.to).map_err(TelemetryError)?;
                 exporter.set_resource(&resource(name, settings, is_own));
                 exporters.insert(name, exporter);
             }
         }
         let scopes = exporters.keys().map(|name| (*name, scope(name))).collect();
-        let lanes = Lanes { exporters, queue: queue.clone() };
-        let config = BatchConfigBuilder::default().with_max_queue_size(settings.queue + 1).build();
+        let Batching { queue: room, batch, delay, timeout } = settings.batching;
+        let (timeout, limits) = (timeout.min(settings.to.timeout), settings.limits);
+        let lanes = Lanes { exporters, transport, timeout, limits, queue: queue.clone() };
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(room + 1)
+            .with_max_export_batch_size(batch)
+            .with_scheduled_delay(delay)
+            // The lanes end it before, and tell.
+            .with_max_export_timeout(timeout * 2)
+            .with_max_concurrent_exports(1)
+            .build();
         let processor = BatchSpanProcessor::builder(lanes, runtime::Tokio).with_batch_config(config).build();
         Ok(Exporting { role, processor: Arc::new(processor), scopes, queue })
     }
@@ -107,23 +120,6 @@ impl Exporting {
     }
 }
 
-fn otlp(settings: &Settings) -> Result<Otlp, TelemetryError> {
-    let protocol = settings.protocol.protocol();
-    let built = match settings.protocol {
-        Wire::Grpc => {
-            let builder = Otlp::builder().with_tonic().with_protocol(protocol);
-            if settings.is_configured { builder.with_endpoint(&settings.endpoint).build() } else { builder.build() }
-        }
-        Wire::HttpProtobuf => {
-            let builder = Otlp::builder().with_http().with_protocol(protocol);
-            // What the variables name, the exporter completes by itself.
-            let whole = format!("{}/v1/traces", settings.endpoint.trim_end_matches('/'));
-            if settings.is_configured { builder.with_endpoint(whole).build() } else { builder.build() }
-        }
-    };
-    built.map_err(|error| TelemetryError(error.to_string()))
-}
-
 /// Who says the spans. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say wins; the name is this process's own,
 /// and not that of others whose steps it works out.
 fn resource(role: &'static str, settings: &Settings, is_own: bool) -> Resource {
@@ -135,10 +131,11 @@ fn resource(role: &'static str, settings: &Settings, is_own: bool) -> Resource {
     let instance = uuid::Uuid::new_v4().to_string();
     attributes.push(KeyValue::new(SERVICE_INSTANCE_ID, if is_own { instance } else { "record".to_owned() }));
     let own_name = settings.service_name.clone().filter(|_| is_own);
+    let said = settings.attributes.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
     let builder = Resource::builder_empty()
         .with_attributes(attributes.clone())
         .with_detector(Box::new(TelemetryResourceDetector))
-        .with_detector(Box::new(EnvResourceDetector::new()));
+        .with_attributes(said);
     match own_name {
         Some(name) => builder.with_attribute(KeyValue::new(SERVICE_NAME, name)).build(),
         None if is_own => builder.build(),
@@ -149,6 +146,10 @@ fn resource(role: &'static str, settings: &Settings, is_own: bool) -> Resource {
 /// An exporter for each role whose spans go from here.
 struct Lanes {
     exporters: BTreeMap<&'static str, Otlp>,
+    transport: Transport,
+    /// For all of a batch, with all tries.
+    timeout: Duration,
+    limits: Limits,
     queue: Arc<Queue>,
 }
 
@@ -175,7 +176,8 @@ impl Drop for Leaving<'_> {
 impl SpanExporter for Lanes {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let mut groups: BTreeMap<&str, Vec<SpanData>> = BTreeMap::new();
-        for span in batch {
+        for mut span in batch {
+            self.limits.keep(&mut span);
             let name = self.exporters.get_key_value(span.instrumentation_scope.name()).map(|(name, _)| *name);
             groups.entry(name.unwrap_or_default()).or_default().push(span);
         }
@@ -186,16 +188,19 @@ impl SpanExporter for Lanes {
                 (name, spans, left)
             })
             .collect();
-        let mut all = Ok(());
+        let (mut all, end) = (Ok(()), Instant::now() + self.timeout);
         for (name, spans, left) in &mut leaving {
             let Some(exporter) = self.exporters.get(name) else { continue };
             let exported = tokio::select! {
                 exported = exporter.export(std::mem::take(spans)) => exported,
                 () = self.queue.cut.cancelled() => Err(OTelSdkError::AlreadyShutdown),
+                () = tokio::time::sleep_until(end) => Err(OTelSdkError::Timeout(self.timeout)),
             };
             match exported {
                 Ok(()) => left.outcome = "exported",
-                Err(error) => all = Err(error),
+                // Whatever it was that gave up then: the time is what was wrong.
+                Err(_) if Instant::now() >= end => all = Err(OTelSdkError::Timeout(self.timeout)),
+                Err(error) => all = Err(self.transport.explained(error)),
             }
         }
         self.tell(&all);
@@ -225,21 +230,17 @@ mod tests {
     use spillway_proto::time::Timestamp;
     use tokio::net::TcpListener;
 
-    use super::super::config::Sampling;
+    use super::super::TelemetryConfig;
     use super::*;
 
     #[tokio::test]
     async fn no_more_spans_wait_than_there_is_room_for() {
         // It takes connections, and never answers.
         let hanging = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let settings = Settings {
-            endpoint: format!("http://{}", hanging.local_addr().expect("an address")),
-            is_configured: true,
-            protocol: Wire::Grpc,
-            sampling: Sampling::Bounded,
-            queue: 20,
-            service_name: None,
-        };
+        let endpoint = format!("http://{}", hanging.local_addr().expect("an address"));
+        let config = TelemetryConfig { otlp_endpoint: endpoint, ..TelemetryConfig::default() };
+        let queue = |name: &str| (name == "OTEL_BSP_MAX_QUEUE_SIZE").then(|| "20".to_owned());
+        let settings = Settings::read(&config, queue).expect("sound").expect("on");
         let exporting = Exporting::start("audit", &settings).expect("usable");
         for span_id in 1..=100 {
             let at = Timestamp::UNIX_EPOCH;

@@ -6,9 +6,15 @@
 
 mod config;
 mod delay;
+mod destination;
 mod export;
+mod limits;
 mod sampling;
+mod settings;
 mod span;
+mod tls;
+mod transport;
+mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -19,9 +25,9 @@ use std::time::{Duration, Instant};
 use spillway_proto::{OrderId, TraceContext};
 use tokio::sync::{Mutex, mpsc};
 
-use config::{Sampling, Settings};
 use export::Exporting;
 use sampling::Bucket;
+use settings::{Sampling, Settings};
 
 pub use config::TelemetryConfig;
 pub use delay::Delay;
@@ -74,12 +80,18 @@ impl Tracer {
     /// endpoint. Connects when there is something to export.
     ///
     /// # Errors
-    /// An endpoint, a protocol or a sampler that cannot be used.
+    /// Everything in the environment that cannot be used, by the name of its variable; a certificate or a key that cannot
+    /// be read.
     pub fn start(role: &'static str, config: &TelemetryConfig) -> Result<Self, TelemetryError> {
         let settings = Settings::read(config, |name| std::env::var(name).ok()).map_err(TelemetryError)?;
         let Some(settings) = settings else { return Ok(Tracer::off()) };
         let exporting = Exporting::start(role, &settings)?;
-        tracing::info!(role, server = settings.server(), protocol = settings.protocol.name(), "exporting traces");
+        for line in &settings.without_effect {
+            tracing::warn!(role, "{line}");
+        }
+        let (server, protocol, is_encrypted) =
+            (settings.to.server(), settings.to.wire.name(), settings.to.trust.is_some());
+        tracing::info!(role, server, protocol, is_encrypted, "exporting traces");
         let (raised, told) = mpsc::channel(RAISED);
         let bucket = Bucket::new(config.max_traces_per_second);
         let inner = Inner { exporting, sampling: settings.sampling, bucket, raised, told: Mutex::new(told) };
