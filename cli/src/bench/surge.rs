@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::proc::Usage;
 use super::stage::Stage;
 use crate::cli::{BenchArgs, Format};
 use crate::context::Context;
@@ -53,6 +54,9 @@ pub struct Surge {
     pub confirm_latency_ms: Latency,
     /// At the client, its own waiting included.
     pub refusal_latency_ms: Latency,
+    /// Processor time of the load, in seconds, what follows the surge included. As much as the surge lasts: its core was full
+    /// too, and calls waited for it.
+    pub load_cpu_s: f64,
     /// Seconds from the end of the surge until all was normal; `None` where it was not seen.
     pub back_after: Option<usize>,
 }
@@ -117,7 +121,7 @@ fn seconds(args: &BenchArgs) -> (usize, usize) {
 async fn surge(args: &BenchArgs, stage: &Stage, peak: f64, times: f64) -> Result<Surge, Failure> {
     let (during, after) = seconds(args);
     let asked = peak * times;
-    let load = open(stage, asked, during, Some((peak / 2.0, after)), &["--customers", "1000"]).await?;
+    let (load, used) = open(stage, asked, during, Some((peak / 2.0, after)), &["--customers", "1000"]).await?;
     let (surge, rest) = load.by_second.split_at(during.min(load.by_second.len()));
     let each_second = |of: fn(&Second) -> u64| surge.iter().map(of).sum::<u64>() as f64 / during as f64;
     let (sent, goodput) = (each_second(|second| second.sent), each_second(|second| second.in_time));
@@ -135,6 +139,7 @@ async fn surge(args: &BenchArgs, stage: &Stage, peak: f64, times: f64) -> Result
         accept_latency_ms: load.accept_latency_ms,
         confirm_latency_ms: load.confirm_latency_ms,
         refusal_latency_ms: load.refusal_latency_ms,
+        load_cpu_s: used.cpu.as_secs_f64(),
         back_after: back_after(rest),
     })
 }
@@ -150,9 +155,9 @@ fn back_after(rest: &[Second]) -> Option<usize> {
 async fn fairness(args: &BenchArgs, stage: &Stage, rate: f64) -> Result<Fairness, Failure> {
     let (during, _) = seconds(args);
     let share = |customers: crate::load::Customers| customers.in_time as f64 / customers.sent.max(1) as f64;
-    let before = open(stage, rate, during, None, &["--customers", "10"]).await?;
+    let (before, _) = open(stage, rate, during, None, &["--customers", "10"]).await?;
     // One at ten times, nine at once: 19 where 10 were.
-    let beside = open(stage, 1.9 * rate, during, None, &["--customers", "10", "--hot-customer", "10"]).await?;
+    let (beside, _) = open(stage, 1.9 * rate, during, None, &["--customers", "10", "--hot-customer", "10"]).await?;
     Ok(Fairness {
         before: share(before.other_customers),
         beside: share(beside.other_customers),
@@ -166,7 +171,7 @@ async fn open(
     seconds: usize,
     then: Option<(f64, usize)>,
     more: &[&str],
-) -> Result<LoadReport, Failure> {
+) -> Result<(LoadReport, Usage), Failure> {
     let whole = |rate: f64| format!("{:.0}", rate.max(1.0));
     let mut arguments = vec!["--rate".to_owned(), whole(rate), "--duration".to_owned(), seconds.to_string()];
     if let Some((rate, seconds)) = then {
@@ -175,7 +180,7 @@ async fn open(
     arguments.extend(["--connections", "8", "--deadline", "5", "--within", "5"].map(str::to_owned));
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Ok(stage.load(&arguments).await?.0)
+    stage.load(&arguments).await
 }
 
 /// The upper bound of the bucket in which the 99th of 100 lies, in milliseconds.
@@ -217,6 +222,7 @@ impl SurgeReport {
                     surge.refused, surge.without_retry_info, surge.failed
                 ),
             ));
+            rows.push(row("    load".to_owned(), format!("{:.1} s of its core", surge.load_cpu_s)));
             let latencies = [
                 ("accept", surge.accept_latency_ms),
                 ("confirm", surge.confirm_latency_ms),
