@@ -294,6 +294,33 @@ async fn under_load_what_comes_piece_by_piece_goes_into_one_commit() {
 }
 
 #[tokio::test]
+async fn what_is_acknowledged_ends_the_gathering() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ledger = patient(folder.path(), Duration::from_secs(3_600));
+    let mut heads = ledger.heads();
+    let acknowledged = async {
+        loop {
+            let head = heads.borrow_and_update()[&HERE];
+            ledger.relayed(HERE, head);
+            heads.changed().await.expect("open");
+        }
+    };
+    let load = async {
+        for _ in 0..20 {
+            futures::future::join_all((0..500).map(|_| ledger.command(Add::new("tea", 1)))).await;
+        }
+    };
+    let all = async {
+        tokio::select! {
+            () = load => {}
+            () = acknowledged => {}
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), all).await.expect("nobody waits for longer than that");
+    assert_eq!(total(&ledger, "tea").await, 10_000);
+}
+
+#[tokio::test]
 async fn at_rest_nothing_is_gathered() {
     let folder = tempfile::tempdir().expect("a folder");
     let ledger = patient(folder.path(), Duration::from_secs(3_600));

@@ -17,7 +17,8 @@ const LEDGERS: [f64; 5] = [60e-6, 60e-6, 100e-6, 55e-6, 45e-6];
 const ORDER: f64 = 380e-6;
 /// Seconds of the core for a commit, of however many.
 const COMMIT: f64 = 1.5e-3;
-/// Where much comes a ledger gathers for so long from the first on, which it does after a commit of so many.
+/// Where much comes, which is after a commit of so many, a ledger gathers for so long from the first on: on a full core
+/// nothing is acknowledged sooner.
 const GATHER: f64 = 0.025;
 const MUCH: usize = 16;
 const LARGEST: usize = 2_000;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use spillway_proto::Partition;
@@ -68,6 +68,8 @@ pub(super) struct Shared {
     pub heads: watch::Sender<BTreeMap<Partition, i64>>,
     pub inbox: watch::Sender<Arc<Inbox>>,
     pub relayed: Mutex<BTreeMap<Partition, i64>>,
+    /// Of [`Shared::relayed`]: it has come further.
+    pub acknowledged: Condvar,
     /// There are batches without a number.
     pub unnumbered: Notify,
     pub changed: broadcast::Sender<Arc<Vec<[u8; 16]>>>,
@@ -98,6 +100,15 @@ impl Shared {
     pub fn relayed_so_far(&self, written: &BTreeMap<Partition, i64>) -> BTreeMap<Partition, i64> {
         let relayed = self.relayed.lock().unwrap_or_else(PoisonError::into_inner);
         written.iter().map(|(p, number)| (*p, relayed.get(p).copied().unwrap_or(0).max(*number))).collect()
+    }
+
+    /// Blocks until all that was said so far is acknowledged, or for so long.
+    pub fn until_relayed(&self, numbers: &BTreeMap<Partition, i64>, within: Duration) {
+        let relayed = self.relayed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_behind = |relayed: &mut BTreeMap<Partition, i64>| {
+            numbers.iter().any(|(partition, number)| relayed.get(partition).is_none_or(|known| known < number))
+        };
+        drop(self.acknowledged.wait_timeout_while(relayed, within, is_behind));
     }
 
     /// After a commit, before anybody is answered; `heard` is how many events were, `None` where the inbox stands still.
@@ -288,6 +299,8 @@ impl<S: Service> Ledger<S> {
         let mut relayed = self.shared.relayed.lock().unwrap_or_else(PoisonError::into_inner);
         let known = relayed.entry(partition).or_insert(0);
         *known = number.max(*known);
+        drop(relayed);
+        self.shared.acknowledged.notify_one();
     }
 
     /// How far the relay has come.

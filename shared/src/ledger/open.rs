@@ -3,7 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -114,6 +114,7 @@ fn share(spec: &LedgerSpec, opened: Opened, due_kinds: &[&'static str]) -> (Shar
         heads: watch::Sender::new(memory.heads.numbers.clone()),
         inbox: watch::Sender::new(Arc::new(memory.inbox.clone())),
         relayed: Mutex::new(memory.heads.relayed.clone()),
+        acknowledged: Condvar::new(),
         unnumbered: Notify::new(),
         changed: broadcast::Sender::new(1024),
         recorded: broadcast::Sender::new(1024),

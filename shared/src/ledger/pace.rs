@@ -1,8 +1,9 @@
-//! How long a commit gathers before it begins: not at all at rest, and the longer the more comes.
+//! How long a commit gathers before it begins, at most: not at all at rest, and the longer the more comes.
 //!
-//! A batch costs every ledger behind this one a message and a commit of its own, some 3 ms of a core in all, however
-//! few are in it. Work that comes by the clock comes in clumps, and a writer that took the head of each at once made
-//! twice as many batches as were needed, and a sixth fewer orders a second.
+//! It gathers until JetStream has acknowledged what was said before, as Nagle's algorithm does: where the processor is
+//! free that is a millisecond or two, where it is not, it is as long as everybody behind this ledger needs anyway. A batch
+//! costs each of them a message and a commit, some 3 ms of a core in all, however few are in it. Work that comes by the
+//! clock comes in clumps, and a writer that took the head of each at once made half as many more batches as were needed.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ impl Pace {
         self.at = Some(now);
     }
 
-    /// How long the next one gathers, from its first input on.
+    /// How long the next one gathers at most, from its first input on.
     pub fn gathers(&self, now: Instant) -> Duration {
         let a_second = self.lately(now) / SPAN.as_secs_f64();
         if a_second < SOME { Duration::ZERO } else { self.longest.mul_f64((a_second / FULL).min(1.0)) }

@@ -60,8 +60,8 @@ pub struct Limits {
     pub commit_inputs: usize,
     /// Connections that answer queries.
     pub readers: usize,
-    /// How long a commit gathers at most, under full load: what comes meanwhile goes into one commit and one message.
-    /// At rest nothing waits.
+    /// How long a commit gathers at most, under full load, until what was said before is acknowledged: what comes
+    /// meanwhile goes into one commit and one message. At rest nothing waits.
     pub gather: Duration,
     /// How long a commit that meets another's lock is tried again before its inputs are refused.
     pub busy_for: Duration,

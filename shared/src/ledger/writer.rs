@@ -55,7 +55,7 @@ impl<S: Service> Writer<S> {
     /// Until every handle is gone, or the database cannot be trusted any more.
     pub fn run(mut self) {
         while let Some(first) = self.jobs.blocking_recv() {
-            std::thread::sleep(self.pace.gathers(Instant::now()));
+            self.shared.until_relayed(&self.memory.heads.numbers, self.pace.gathers(Instant::now()));
             let group = self.gather(first);
             if let Err(broken) = self.commit(group) {
                 tracing::error!(ledger = %self.shared.identity.id, error = %broken, "ledger is broken, stopping");
