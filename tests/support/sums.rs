@@ -94,7 +94,7 @@ impl System {
     /// Waits until every order has ended, of which there are at least so many, then compares orders, stock, provider
     /// and audit.
     pub async fn sums_add_up(&self, at_least: usize) -> Sums {
-        let orders = self.until_all_ended(at_least).await;
+        let (orders, items) = self.until_settled(at_least).await;
         let charges = self.charges().await;
         let mut sold: BTreeMap<String, i64> = BTreeMap::new();
         let mut sums = Sums { orders: orders.len(), ..Sums::default() };
@@ -115,7 +115,7 @@ impl System {
                 other => panic!("{} ended as {other:?}", order.order_id),
             }
         }
-        for item in self.until_nothing_is_held().await {
+        for item in items {
             let (sku, expected) = (item.sku.clone(), sold.remove(&item.sku).unwrap_or(0));
             assert_eq!(item.sold, expected, "sold units of {sku}");
             assert_eq!(item.available + item.held + item.sold, item.received, "units of {sku}");
@@ -124,6 +124,20 @@ impl System {
         let (code, out, err) = self.verb(&["audit", "verify"]).await;
         assert_eq!(code, 0, "audit verify: {out}{err}");
         sums
+    }
+
+    /// All orders and the stock, when nothing moves any more. Of an order that a client heard nothing of, orders may hear
+    /// only after all others have ended: what is sold to it would be sold to nobody.
+    async fn until_settled(&self, at_least: usize) -> (Vec<Order>, Vec<StockItem>) {
+        let mut orders = self.until_all_ended(at_least).await;
+        loop {
+            let items = self.until_nothing_is_held().await;
+            let then = self.until_all_ended(at_least).await;
+            if then.len() == orders.len() {
+                return (then, items);
+            }
+            orders = then;
+        }
     }
 
     async fn until_all_ended(&self, at_least: usize) -> Vec<Order> {
