@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 
 use owo_colors::{OwoColorize, Style};
 use serde_json::Value;
-use spillway_shared::logs::{speaker, trace};
+use spillway_shared::logs::{speaker, trace, with_causes};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
@@ -201,13 +201,6 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        let mut text = value.to_string();
-        let mut cause = value.source();
-        while let Some(inner) = cause {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            cause = inner.source();
-        }
-        self.put(field, Value::from(text));
+        self.put(field, Value::from(with_causes(value)));
     }
 }

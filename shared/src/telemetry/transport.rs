@@ -1,6 +1,5 @@
 //! The way to the receiver: gRPC or HTTP, plain or over TLS. All exporters of a role share it.
 
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::destination::{Destination, Wire};
 use super::tls::Trust;
+use crate::logs::with_causes;
 
 /// What is spoken, as ALPN names it: servers of gRPC hang up on who does not say so.
 const HTTP_2: &[u8] = b"h2";
@@ -35,7 +35,7 @@ impl Transport {
         let tls = to.trust.as_ref().map(Trust::client).transpose()?;
         match to.wire {
             Wire::Grpc => {
-                let endpoint = Endpoint::from_shared(to.address.clone()).map_err(|error| chain(&error))?;
+                let endpoint = Endpoint::from_shared(to.address.clone()).map_err(|error| with_causes(&error))?;
                 // A server that takes the connection and says nothing more must not hold the export for ever.
                 let endpoint = endpoint.timeout(to.timeout).connect_timeout(to.timeout);
                 Ok(Transport::Grpc(match tls {
@@ -110,19 +110,8 @@ pub(super) struct Client {
 impl HttpClient for Client {
     async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
         let answer = self.inner.send_bytes(request).await;
-        let fault = answer.as_ref().err().map(|error| chain(error.as_ref()));
+        let fault = answer.as_ref().err().map(|error| with_causes(error.as_ref()));
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
         answer
     }
-}
-
-/// An error with all that is behind it.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut told = error.to_string();
-    let mut behind = error.source();
-    while let Some(cause) = behind {
-        told = format!("{told}: {cause}");
-        behind = cause.source();
-    }
-    told
 }
