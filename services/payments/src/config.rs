@@ -15,7 +15,8 @@ use crate::domain::{Policy, Retry};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PaymentsConfig {
-    /// Calls to the provider at a time, over all partitions.
+    /// Calls to the provider at a time, over all partitions: a provider that answers in 0.2 s is asked 2,500 times a
+    /// second by 512. Fewer where the provider bears fewer.
     pub workers: NonZeroUsize,
     /// The payment provider.
     pub provider: ProviderConfig,
@@ -105,7 +106,7 @@ impl ClassConfig {
 impl Default for PaymentsConfig {
     fn default() -> Self {
         PaymentsConfig {
-            workers: NonZeroUsize::new(128).expect("not zero"),
+            workers: NonZeroUsize::new(512).expect("not zero"),
             provider: ProviderConfig::default(),
             breaker: BreakerConfig::default(),
             retry: RetryConfig::default(),

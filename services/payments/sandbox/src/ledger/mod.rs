@@ -26,6 +26,9 @@ pub(crate) use writer::{Outcome, unix_ms};
 /// Attempts that may wait for the next commit; further ones wait in their connections.
 const INBOX: usize = 4_096;
 
+/// How much less of a busy core the ledger asks for than those who answer calls, as a nice value: as those of the services.
+const BEHIND_CALLS: i32 = 5;
+
 /// What a row cannot say by itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -69,6 +72,10 @@ impl Ledger {
             .name("sandbox-ledger".to_owned())
             .spawn(move || {
                 let _tells_its_end = EndGuard(ended);
+                // On a core that it shares with who asks, it takes together what comes together.
+                if let Err(error) = rustix::process::nice(BEHIND_CALLS) {
+                    tracing::debug!(%error, "the ledger is as important as the calls");
+                }
                 work.write_until_closed(commands);
             })
             .map_err(OpenError::Thread)?;
