@@ -2,6 +2,7 @@
 
 mod drive;
 mod follow;
+mod line;
 mod orders;
 mod plan;
 mod reads;
@@ -30,6 +31,7 @@ use crate::cli::{Follow as FollowFlag, Format, LoadArgs, Retry as RetryFlag};
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::system::{self, signals::Signals};
+use line::Line;
 use track::Tracker;
 
 /// Units that every SKU of a load run should have before it.
@@ -112,7 +114,7 @@ fn plan(args: &LoadArgs, address: &str) -> Plan {
 /// # Errors
 /// Exit 3 where gateway or NATS cannot be reached.
 pub async fn drive(plan: Plan, shows_progress: bool, stop: CancellationToken) -> Result<LoadReport, Failure> {
-    let channels = connect(&plan).await?;
+    let (channels, lines) = connect(&plan).await?;
     stock(&plan, channels[0].clone()).await?;
     let tracker = Arc::new(Tracker::new(plan.within));
     let following = match &plan.follow {
@@ -123,7 +125,7 @@ pub async fn drive(plan: Plan, shows_progress: bool, stop: CancellationToken) ->
     let clients = channels.into_iter().map(OrderServiceClient::new).collect();
     let settle = plan.settle;
     let (recorder, writing) = plan.history.as_deref().map(record::start).transpose()?.unzip();
-    let drive = drive::Drive { plan, clients, tracker: tracker.clone(), recorder, stop: stop.clone() };
+    let drive = drive::Drive { plan, lines, clients, tracker: tracker.clone(), recorder, stop: stop.clone() };
     drive.run().await;
     if let Some(writing) = writing {
         writing.finish().await?;
@@ -136,19 +138,22 @@ pub async fn drive(plan: Plan, shows_progress: bool, stop: CancellationToken) ->
     Ok(LoadReport::from(&tracker.tally()))
 }
 
-async fn connect(plan: &Plan) -> Result<Vec<Channel>, Failure> {
-    let unreachable = |error: tonic::transport::Error| {
-        Failure::missing(format!("cannot reach the gateway at {}: {error}; is `spillway up` running?", plan.address))
-    };
+/// Connections for calls of all kinds, made when they are first used, and as many that orders are placed over.
+async fn connect(plan: &Plan) -> Result<(Vec<Channel>, Vec<Line>), Failure> {
     let endpoint = Endpoint::from_shared(plan.address.clone())
         .map_err(|e| Failure::usage(format!("--address {}: {e}", plan.address)))?
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true);
-    let mut channels = Vec::new();
+    let (mut channels, mut lines) = (Vec::new(), Vec::new());
     for _ in 0..plan.connections.max(1) {
-        channels.push(endpoint.connect().await.map_err(unreachable)?);
+        channels.push(endpoint.connect_lazy());
+        let line = Line::connect(endpoint.uri()).await.map_err(|status| {
+            let (address, why) = (&plan.address, status.message());
+            Failure::missing(format!("cannot reach the gateway at {address}: {why}; is `spillway up` running?"))
+        })?;
+        lines.push(line);
     }
-    Ok(channels)
+    Ok((channels, lines))
 }
 
 /// Sees to it that nothing runs out of stock by accident.

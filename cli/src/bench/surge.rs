@@ -24,6 +24,9 @@ const QUICK: (usize, usize) = (8, 12);
 /// Numbers in flight that the peak is sought at.
 const PEAK_IN_FLIGHT: &[&str] = &["500", "1500"];
 
+/// Of the load: what they bear at a time is more than what is under way at ten times the peak.
+const CONNECTIONS: &str = "16";
+
 /// A second is back to normal when nothing was refused in it and every order of it was confirmed in this time.
 const NORMAL_MS: f64 = 1_000.0;
 
@@ -98,8 +101,9 @@ async fn measure(args: &BenchArgs, stage: &Stage) -> Result<SurgeReport, Failure
         .map_or(["--duration".to_owned(), during.to_string()], |orders| ["--count".to_owned(), orders.to_string()]);
     for in_flight in PEAK_IN_FLIGHT {
         super::say(&format!("peak: {in_flight} in flight"));
-        stage.load(&["--in-flight", in_flight, "--count", "1000", "--connections", "8"]).await?;
-        let (load, _) = stage.load(&["--in-flight", in_flight, &until[0], &until[1], "--connections", "8"]).await?;
+        stage.load(&["--in-flight", in_flight, "--count", "1000", "--connections", CONNECTIONS]).await?;
+        let (load, _) =
+            stage.load(&["--in-flight", in_flight, &until[0], &until[1], "--connections", CONNECTIONS]).await?;
         peak = peak.max(load.confirmed_per_second);
     }
     let mut surges = Vec::new();
@@ -177,7 +181,7 @@ async fn open(
     if let Some((rate, seconds)) = then {
         arguments.extend(["--then-rate".to_owned(), whole(rate), "--then-duration".to_owned(), seconds.to_string()]);
     }
-    arguments.extend(["--connections", "8", "--deadline", "5", "--within", "5"].map(str::to_owned));
+    arguments.extend(["--connections", CONNECTIONS, "--deadline", "5", "--within", "5"].map(str::to_owned));
     arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     stage.load(&arguments).await

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, HeaderValue};
 use spillway_proto::OrderId;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use spillway_proto::pb::orders::{PlaceOrderRequest, PlaceOrderResponse};
@@ -12,9 +13,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 
 use super::follow;
+use super::line::Line;
 use super::orders::Orders;
 use super::plan::{Follow, Pace, Plan, Retry, Until};
 use super::reads::Reads;
@@ -35,16 +37,15 @@ const LANE_PAUSE: Duration = Duration::from_secs(5);
 /// Where an error does not say when to come back.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Calls under way on one connection: as many as a client's library begins at once where the server allows it; further ones
-/// wait for their turn.
-const CALLS_PER_CONNECTION: usize = 256;
-
 /// Orders that an open loop has under way at most: beyond it the system is not keeping up, and the run says so.
 const MOST_UNDER_WAY: usize = 400_000;
 
 /// A run under way.
 pub struct Drive {
     pub plan: Plan,
+    /// What orders are placed over.
+    pub lines: Vec<Line>,
+    /// For what is asked of the orders afterwards: as many.
     pub clients: Vec<OrderServiceClient<Channel>>,
     pub tracker: Arc<Tracker>,
     /// Where calls are written down.
@@ -55,9 +56,8 @@ pub struct Drive {
 
 struct Sender {
     plan: Plan,
+    lines: Vec<Line>,
     clients: Vec<OrderServiceClient<Channel>>,
-    /// Of each client.
-    turns: Vec<Semaphore>,
     tracker: Arc<Tracker>,
     recorder: Option<Recorder>,
     reads: Option<Reads>,
@@ -75,9 +75,9 @@ impl Drive {
         let orders = Orders::new(&self.plan);
         let sender = Arc::new(Sender {
             measured_from: Instant::now() + self.plan.warmup,
-            turns: self.clients.iter().map(|_| Semaphore::new(CALLS_PER_CONNECTION)).collect(),
             reads: self.recorder.clone().map(|recorder| Reads::new(recorder, self.plan.deadline)),
             plan: self.plan,
+            lines: self.lines,
             clients: self.clients,
             tracker: self.tracker,
             recorder: self.recorder,
@@ -189,13 +189,13 @@ impl Sender {
     async fn place(&self, due: Instant, second: Option<usize>) -> Option<OrderId> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let follows = self.plan.follow != Follow::None;
-        let which = usize::try_from(n).unwrap_or(0) % self.clients.len();
+        let which = usize::try_from(n).unwrap_or(0) % self.lines.len();
         let is_hot = self.plan.hot_customer > 1 && self.orders.customer(n) == 0;
         let sent = Sent { due, second, is_hot };
         self.tracker.sent(&sent);
         let request = self.orders.request(n);
         let customer = self.reads.as_ref().map(|_| request.customer_id.clone());
-        let answer = self.call(which, request, &sent).await?;
+        let answer = self.call(&self.lines[which], request, &sent).await?;
         let order: OrderId = answer.order?.order_id.parse().ok()?;
         let known = self.tracker.accepted(order, sent, follows);
         if self.plan.follow == Follow::Watch && !known {
@@ -208,17 +208,17 @@ impl Sender {
     }
 
     /// Calls, and again as often as this kind of client does.
-    async fn call(&self, which: usize, message: PlaceOrderRequest, sent: &Sent) -> Option<PlaceOrderResponse> {
+    async fn call(&self, line: &Line, message: PlaceOrderRequest, sent: &Sent) -> Option<PlaceOrderResponse> {
         for tried in 0.. {
             let began = Instant::now();
             let recorded = self.recorder.as_ref().map(|recorder| (recorder, message.clone(), Timestamp::now()));
-            let answer = self.attempt(which, &message, tried, began).await;
+            let answer = self.attempt(line, &message, tried, began).await;
             if let Some((recorder, request, invoke)) = recorded {
                 let (request, outcome) = (Box::new(request), outcome(&answer));
                 recorder.ended(Ended::Placed { request, invoke, complete: Timestamp::now(), outcome }).await;
             }
             let status = match answer {
-                Ok(answer) => return Some(answer.into_inner()),
+                Ok(answer) => return Some(answer),
                 Err(status) => status,
             };
             let told = pushback(&status);
@@ -244,35 +244,36 @@ impl Sender {
     /// times as large.
     async fn attempt(
         &self,
-        which: usize,
+        line: &Line,
         message: &PlaceOrderRequest,
         tried: u32,
         began: Instant,
-    ) -> Result<Response<PlaceOrderResponse>, Status> {
-        let late = |_| Status::deadline_exceeded("the call did not have its turn in time");
-        let turn = tokio::time::timeout_at((began + self.plan.deadline).into(), self.turns[which].acquire());
-        let _turn = turn.await.map_err(late)?.map_err(|closed| Status::internal(closed.to_string()))?;
-        let mut request = Request::new(message.clone());
-        request.set_timeout(in_steps(self.plan.deadline.saturating_sub(began.elapsed())));
+    ) -> Result<PlaceOrderResponse, Status> {
+        let late = |_| Status::deadline_exceeded("the call was not answered in time");
+        let deadline = began + self.plan.deadline;
+        let _turn = tokio::time::timeout_at(deadline.into(), line.turn()).await.map_err(late)??;
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert("grpc-timeout", timeout(self.plan.deadline.saturating_sub(began.elapsed()))?);
         if tried > 0 && self.plan.retry == Retry::Told {
-            request.metadata_mut().insert("grpc-previous-rpc-attempts", tried.into());
+            headers.insert("grpc-previous-rpc-attempts", tried.into());
         }
-        let mut client = self.clients[which].clone();
-        Box::pin(async move { client.place_order(request).await }).await
+        Box::pin(tokio::time::timeout_at(deadline.into(), line.place(message, headers))).await.map_err(late)?
     }
 }
 
 /// A time that calls can have in common: HTTP/2 sends a header that it has sent before in one byte.
-fn in_steps(left: Duration) -> Duration {
+fn timeout(left: Duration) -> Result<HeaderValue, Status> {
     const STEP_MS: u128 = 50;
     let steps = left.as_millis().div_ceil(STEP_MS).max(1);
-    Duration::from_millis(u64::try_from(steps * STEP_MS).unwrap_or(u64::MAX))
+    // In milliseconds, of eight digits at most.
+    let timeout = format!("{}m", (steps * STEP_MS).min(99_999_999));
+    HeaderValue::try_from(timeout).map_err(|error| Status::internal(error.to_string()))
 }
 
 /// What the client knows of its order. An answer without one is none.
-fn outcome(answer: &Result<Response<PlaceOrderResponse>, Status>) -> Result<OrderId, Code> {
+fn outcome(answer: &Result<PlaceOrderResponse, Status>) -> Result<OrderId, Code> {
     let answer = answer.as_ref().map_err(Status::code)?;
-    let order = answer.get_ref().order.as_ref().and_then(|order| order.order_id.parse().ok());
+    let order = answer.order.as_ref().and_then(|order| order.order_id.parse().ok());
     order.ok_or(Code::Internal)
 }
 
