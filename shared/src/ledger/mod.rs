@@ -8,6 +8,7 @@ mod collect;
 mod command;
 mod commit;
 mod condition;
+mod crowding;
 mod dead_letter;
 mod due;
 mod due_in_hand;

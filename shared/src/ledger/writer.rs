@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::collect::Item;
 use super::commit::{self, Attempt, Committed, Fault, Memory, Position};
+use super::crowding::Crowding;
 use super::error::{NotTaken, StoreError};
 use super::handle::Shared;
 use super::in_hand;
@@ -54,10 +55,12 @@ impl CommitFigures {
 impl<S: Service> Writer<S> {
     /// Until every handle is gone, or the database cannot be trusted any more.
     pub fn run(mut self) {
+        let crowding = Crowding::of_this_thread();
         while let Some(first) = self.jobs.blocking_recv() {
             self.shared.until_relayed(&self.memory.heads.numbers, self.pace.gathers(Instant::now()));
-            let group = self.gather(first);
-            if let Err(broken) = self.commit(group) {
+            let (group, inputs) = self.gather(first);
+            self.pace.begins(inputs, crowding.waited(), Instant::now());
+            if let Err(broken) = self.commit(group, inputs) {
                 tracing::error!(ledger = %self.shared.identity.id, error = %broken, "ledger is broken, stopping");
                 self.shared.fail(broken);
                 return;
@@ -73,8 +76,8 @@ impl<S: Service> Writer<S> {
         }
     }
 
-    /// Whatever waits, up to a bound.
-    fn gather(&mut self, first: Job<S>) -> Vec<Job<S>> {
+    /// Whatever waits, up to a bound; and how many inputs that are.
+    fn gather(&mut self, first: Job<S>) -> (Vec<Job<S>>, usize) {
         let mut weight = first.weight();
         let mut group = vec![first];
         while weight < self.shared.limits.commit_inputs {
@@ -82,14 +85,12 @@ impl<S: Service> Writer<S> {
             weight += job.weight();
             group.push(job);
         }
-        group
+        (group, weight)
     }
 
     /// Commits a group. An error means that the ledger cannot go on.
-    fn commit(&mut self, mut group: Vec<Job<S>>) -> Result<(), String> {
+    fn commit(&mut self, mut group: Vec<Job<S>>, inputs: usize) -> Result<(), String> {
         let began = Instant::now();
-        let inputs = group.iter().map(Job::weight).sum();
-        self.pace.begins(inputs, began);
         loop {
             self.last = self.last.max(spec::now(self.shared.clock.as_ref()));
             let fault = match self.attempt(&group) {
