@@ -105,6 +105,11 @@ impl Rules {
         Ok((Call::from_parts(head, body.unwrap_or_default()), place))
     }
 
+    /// Whether the gate refuses any calls now.
+    pub(super) fn refuses_some(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.is_shut())
+    }
+
     /// Whether the gate refuses calls of this path now, or some of them.
     pub(super) fn is_shut(&self, path: &str) -> bool {
         self.gate.as_ref().is_some_and(|gate| gate.is_shut() && gate.guards(path))

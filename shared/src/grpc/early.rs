@@ -59,6 +59,10 @@ where
         call.extensions_mut().insert(peer.clone());
         Either::Right(Box::pin(self.inner.clone().oneshot(call)))
     }
+
+    fn is_crowded(&self) -> bool {
+        self.rules.refuses_some()
+    }
 }
 
 /// What the gate says of a call.

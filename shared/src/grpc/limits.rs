@@ -128,6 +128,8 @@ impl GrpcLimits {
         let mut http = Builder::new(AtOnce);
         http.http2()
             .timer(TokioTimer::new())
+            // Of no use to gRPC, and another header to encode in each answer.
+            .auto_date_header(false)
             .max_concurrent_streams(self.max_calls_per_connection.get())
             .keep_alive_interval(duration(self.keepalive_interval_ms))
             .keep_alive_timeout(duration(self.keepalive_timeout_ms))

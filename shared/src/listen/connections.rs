@@ -21,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 use tower::util::Oneshot;
@@ -28,6 +29,7 @@ use tower::{Service, ServiceExt};
 
 use super::gathering::{GatheringStream, Turns};
 use super::opening::OpeningStream;
+use super::paced::PacedStream;
 use super::{AtOnce, Name};
 use crate::logs::as_here;
 
@@ -48,6 +50,11 @@ pub trait Serve: Clone + Send + 'static {
 
     /// Answers a request of this peer.
     fn serve(&self, request: Request<Incoming>, peer: &TcpConnectInfo) -> Self::Future;
+
+    /// Whether more comes than can be served. Asked for every read: connections are read in turns then.
+    fn is_crowded(&self) -> bool {
+        false
+    }
 }
 
 /// A tower service that answers them, a copy of it each.
@@ -105,6 +112,7 @@ pub async fn serve<S: Serve>(
     let mut stop = pin!(stop);
     let mut open = Open::new(limits.max_connections, limits.name);
     let mut accepting = Accepting::default();
+    let epoch = Instant::now();
     loop {
         tokio::select! {
             () = &mut stop => break,
@@ -117,7 +125,7 @@ pub async fn serve<S: Serve>(
                 if let Some(stream) = open.admit(stream, peer) {
                     let (http, limits, service) = (http.clone(), limits.clone(), service.clone());
                     let leave = open.leave.clone();
-                    open.tasks.spawn(as_here(hold(stream, http, limits, service, leave)));
+                    open.tasks.spawn(as_here(hold((stream, epoch), http, limits, service, leave)));
                     open.measure();
                 }
             }
@@ -230,7 +238,7 @@ impl Accepting {
 
 /// Serves one connection to its end.
 async fn hold<S: Serve>(
-    stream: TcpStream,
+    (stream, epoch): (TcpStream, Instant),
     http: Builder<AtOnce>,
     limits: ConnectionLimits,
     service: S,
@@ -242,6 +250,8 @@ async fn hold<S: Serve>(
     }
     let peer: TcpConnectInfo = stream.connect_info();
     let (stream, opening) = OpeningStream::new(stream);
+    let crowd = service.clone();
+    let stream = PacedStream::new(stream, epoch, move || crowd.is_crowded());
     let turns = Turns::default();
     let stream = GatheringStream::new(stream, turns.clone());
     let service = service_fn(move |request| service.serve(request, &peer));

@@ -5,6 +5,7 @@ mod executor;
 mod gathering;
 mod holder;
 mod opening;
+mod paced;
 
 use std::io;
 use std::net::SocketAddr;

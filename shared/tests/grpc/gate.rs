@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -136,6 +137,21 @@ async fn a_connection_whose_calls_are_refused_before_their_messages_come_is_not_
             assert_eq!(code, Code::ResourceExhausted, "round {round}");
         }
     }
+}
+
+#[tokio::test]
+async fn while_calls_are_refused_connections_are_read_in_turns() {
+    let gate = Arc::new(NoGo::default());
+    let server = start_gated(gate.clone());
+    let client = server.client().await;
+    client.say("open").await.expect("let in");
+    gate.is_shut.store(true, Ordering::Relaxed);
+    let began = Instant::now();
+    for call in 0..20 {
+        client.say(if call % 2 == 0 { "no" } else { "yes" }).await.ok();
+    }
+    // One after the other, each waits for the next turn; at once they take a few milliseconds.
+    assert!(began.elapsed() >= Duration::from_millis(18 * 20), "{:?}", began.elapsed());
 }
 
 /// Its message comes once the answer is there.
