@@ -86,8 +86,7 @@ async fn what_a_call_says_is_said_in_its_trace(system: &System) {
     order.set_timeout(PATIENCE);
     let refused = system.orders().place_order(order).await.expect_err("the file is locked");
     assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
-    let lines = system.lines();
-    let said = lines.iter().find(|line| line["msg"] == "an order was not accepted").expect("it is said");
+    let said = &system.lines_that(|line| line["msg"] == "an order was not accepted", 1).await[0];
     assert_eq!((text(said, "level"), text(said, "service"), text(said, "trace_id")), ("warn", "gateway", &trace[..]));
     assert!(text(said, "span_id").len() == 16 && text(said, "span_id") != "00f067aa0ba902b7", "{said}");
     file.execute_batch("rollback").expect("free again");

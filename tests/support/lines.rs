@@ -14,18 +14,22 @@ impl System {
 
     /// What was logged of an order: (service, event), once it is so many lines.
     pub async fn lines_of(&self, order_id: &str, count: usize) -> Vec<Value> {
+        self.lines_that(|line| line["order_id"] == order_id && line["event"].is_string(), count).await
+    }
+
+    /// Such lines, once there are so many.
+    pub async fn lines_that(&self, are_meant: impl Fn(&Value) -> bool, count: usize) -> Vec<Value> {
         let mut every = tokio::time::interval(Duration::from_millis(50));
-        let of_order = |line: &Value| line["order_id"] == order_id && line["event"].is_string();
         let logged = async {
             loop {
                 every.tick().await;
-                let lines: Vec<Value> = self.lines().into_iter().filter(of_order).collect();
+                let lines: Vec<Value> = self.lines().into_iter().filter(&are_meant).collect();
                 if lines.len() >= count {
                     return lines;
                 }
             }
         };
         let lines = tokio::time::timeout(PATIENCE, logged).await;
-        lines.unwrap_or_else(|_| panic!("fewer than {count} lines about {order_id}:\n{}", self.log()))
+        lines.unwrap_or_else(|_| panic!("fewer than {count} lines are logged:\n{}", self.log()))
     }
 }
