@@ -28,8 +28,8 @@ use tower::util::Oneshot;
 use tower::{Service, ServiceExt};
 
 use super::gathering::{GatheringStream, Turns};
-use super::opening::OpeningStream;
-use super::paced::PacedStream;
+use super::opening::OpeningReader;
+use super::paced::PacedReader;
 use super::{AtOnce, Name};
 use crate::logs::as_here;
 
@@ -249,11 +249,12 @@ async fn hold<S: Serve>(
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let peer: TcpConnectInfo = stream.connect_info();
-    let (stream, opening) = OpeningStream::new(stream);
+    let (reader, writer) = stream.into_split();
+    let (reader, opening) = OpeningReader::new(reader);
     let crowd = service.clone();
-    let stream = PacedStream::new(stream, epoch, move || crowd.is_crowded());
+    let reader = PacedReader::new(reader, epoch, move || crowd.is_crowded());
     let turns = Turns::default();
-    let stream = GatheringStream::new(stream, turns.clone());
+    let stream = GatheringStream::new(tokio::io::join(reader, writer), turns.clone());
     let service = service_fn(move |request| service.serve(request, &peer));
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut opened_by = pin!(tokio::time::sleep(limits.opening_timeout));

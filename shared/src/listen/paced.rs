@@ -1,4 +1,4 @@
-//! A stream that is read in turns while more comes than can be served.
+//! A reader that has its turns while more comes than can be served.
 //!
 //! Each time that a connection is read costs a core as much as refusing two or three calls does. A busy connection that is
 //! read whenever a packet comes has one or two calls to tell; what comes in some milliseconds is read in the same time. All
@@ -10,15 +10,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// From one turn to the next.
 const TURN: Duration = Duration::from_millis(20);
 
-/// The stream itself.
-pub(super) struct PacedStream<S, F> {
-    inner: S,
+/// The reader itself.
+pub(super) struct PacedReader<R, F> {
+    inner: R,
     /// Turns are counted from here.
     epoch: Instant,
     /// Whether more comes than can be served.
@@ -29,12 +29,12 @@ pub(super) struct PacedStream<S, F> {
 }
 
 /// It is asked, never pinned.
-impl<S: Unpin, F> Unpin for PacedStream<S, F> {}
+impl<R: Unpin, F> Unpin for PacedReader<R, F> {}
 
-impl<S, F> PacedStream<S, F> {
+impl<R, F> PacedReader<R, F> {
     /// All that have the same `epoch` have their turns together.
-    pub(super) fn new(inner: S, epoch: Instant, is_crowded: F) -> PacedStream<S, F> {
-        PacedStream { inner, epoch, is_crowded, next: None, is_waiting: false }
+    pub(super) fn new(inner: R, epoch: Instant, is_crowded: F) -> PacedReader<R, F> {
+        PacedReader { inner, epoch, is_crowded, next: None, is_waiting: false }
     }
 
     /// Nothing is read before the next turn.
@@ -54,7 +54,7 @@ fn since_turn(passed: Duration) -> Duration {
     Duration::from_nanos((passed.as_nanos() % TURN.as_nanos()) as u64)
 }
 
-impl<S: AsyncRead + Unpin, F: Fn() -> bool> AsyncRead for PacedStream<S, F> {
+impl<R: AsyncRead + Unpin, F: Fn() -> bool> AsyncRead for PacedReader<R, F> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.is_waiting
             && let Some(next) = &mut self.next
@@ -73,32 +73,6 @@ impl<S: AsyncRead + Unpin, F: Fn() -> bool> AsyncRead for PacedStream<S, F> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, F> AsyncWrite for PacedStream<S, F> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,7 +83,7 @@ mod tests {
     async fn read(is_crowded: bool, room: usize, after: Duration) -> [(usize, Duration); 2] {
         let (ours, mut theirs) = tokio::io::duplex(1024);
         let epoch = Instant::now();
-        let mut ours = PacedStream::new(ours, epoch, move || is_crowded);
+        let mut ours = PacedReader::new(ours, epoch, move || is_crowded);
         let mut buffer = vec![0; room];
         theirs.write_all(b"one two ").await.expect("room");
         tokio::time::sleep(after).await;
@@ -137,7 +111,7 @@ mod tests {
     async fn the_end_of_a_stream_is_seen() {
         let (ours, theirs) = tokio::io::duplex(1024);
         drop(theirs);
-        let mut ours = PacedStream::new(ours, Instant::now(), || true);
+        let mut ours = PacedReader::new(ours, Instant::now(), || true);
         for _ in 0..2 {
             assert_eq!(ours.read(&mut [0; 8]).await.expect("closed"), 0);
         }
