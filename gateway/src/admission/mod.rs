@@ -112,7 +112,12 @@ impl Admission {
     }
 
     fn lets_in(&self, customer: &[u8]) -> bool {
-        self.draw(self.shares.count(&self.shop, customer))
+        let (chance, place) = self.shares.count(&self.shop, customer);
+        let is_let_in = self.draw(chance);
+        if is_let_in {
+            self.shares.let_in(place);
+        }
+        is_let_in
     }
 
     /// Whether an order is let in that has this chance.
