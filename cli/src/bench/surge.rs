@@ -2,8 +2,12 @@
 //!
 //! The system, its nats-server and the provider share one core, the load has another: neither takes the other's time.
 //! The load is open: orders come by the clock, and what is not confirmed within 5 s of its moment is no good.
+//!
+//! A machine may be a fifth faster or slower a minute later. So the peak is measured before and after each surge, in a closed
+//! loop that is as long as the surge, and what is left is a part of their mean.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -12,7 +16,7 @@ use super::stage::Stage;
 use crate::cli::{BenchArgs, Format};
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::load::{Latency, LoadReport, Second};
+use crate::load::{Customers, Latency, LoadReport, Second};
 
 /// Times the peak.
 const TIMES: &[f64] = &[1.0, 2.0, 5.0, 10.0];
@@ -36,16 +40,23 @@ const EXHAUSTED: &str = "ResourceExhausted";
 /// Which part of the peak is an ordinary day, when one customer begins to place ten times as much.
 const ORDINARY: f64 = 0.7;
 
+/// How often it begins and ends, and how long nothing comes between.
+const TURNS: usize = 4;
+const REST: Duration = Duration::from_secs(3);
+
 /// What one surge came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Surge {
+    /// Of the peak just before it.
     pub times: f64,
+    pub peak_before_per_second: f64,
+    pub peak_after_per_second: f64,
     /// Orders a second that should have come, and did.
     pub asked_per_second: f64,
     pub sent_per_second: f64,
     /// Confirmed within 5 s of the moment at which they should have been sent.
     pub goodput_per_second: f64,
-    /// As a part of the peak, or of what came where that was less.
+    /// As a part of the mean of the two peaks, or of what came where that was less.
     pub goodput: f64,
     pub refused: u64,
     pub without_retry_info: u64,
@@ -76,7 +87,6 @@ pub struct Fairness {
 /// A whole measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct SurgeReport {
-    pub peak_per_second: f64,
     pub surges: Vec<Surge>,
     pub fairness: Fairness,
     /// Headers to trailers, at the server: 99 of 100 refusals took no longer.
@@ -93,28 +103,34 @@ pub async fn run(args: &BenchArgs, stage: &Stage, ctx: &Context) -> Result<(), F
 }
 
 async fn measure(args: &BenchArgs, stage: &Stage) -> Result<SurgeReport, Failure> {
-    let mut peak = 0.0_f64;
-    let (during, _) = seconds(args);
-    // As long as a surge: what is kept up for a few seconds is more than what is kept up.
-    let until = args
-        .orders
-        .map_or(["--duration".to_owned(), during.to_string()], |orders| ["--count".to_owned(), orders.to_string()]);
+    let mut peaks = Vec::new();
     for in_flight in PEAK_IN_FLIGHT {
-        super::say(&format!("peak: {in_flight} in flight"));
         stage.load(&["--in-flight", in_flight, "--count", "1000", "--connections", CONNECTIONS]).await?;
-        let (load, _) =
-            stage.load(&["--in-flight", in_flight, &until[0], &until[1], "--connections", CONNECTIONS]).await?;
-        peak = peak.max(load.confirmed_per_second);
+        peaks.push((peak(args, stage, in_flight).await?, *in_flight));
     }
+    let (mut before, in_flight) = peaks.into_iter().max_by(|one, other| one.0.total_cmp(&other.0)).unwrap_or_default();
     let mut surges = Vec::new();
     for times in TIMES {
-        super::say(&format!("{times} times {peak:.0} orders a second"));
-        surges.push(surge(args, stage, peak, *times).await?);
+        super::say(&format!("{times} times {before:.0} orders a second"));
+        let (load, used) = come(args, stage, *times, before).await?;
+        let after = peak(args, stage, in_flight).await?;
+        surges.push(surge(args, *times, (before, after), load, used));
+        before = after;
     }
     super::say("one of ten customers at ten times");
-    let fairness = fairness(args, stage, ORDINARY * peak).await?;
+    let fairness = fairness(args, stage, ORDINARY * before).await?;
     let refusal_p99_ms = stage.figures().await.ok().and_then(|text| p99_ms(&text, "spillway_refusal_seconds"));
-    Ok(SurgeReport { peak_per_second: peak, surges, fairness, refusal_p99_ms })
+    Ok(SurgeReport { surges, fairness, refusal_p99_ms })
+}
+
+/// Orders a second that a closed loop keeps up for as long as a surge: for a few seconds it would be more.
+async fn peak(args: &BenchArgs, stage: &Stage, in_flight: &str) -> Result<f64, Failure> {
+    super::say(&format!("peak: {in_flight} in flight"));
+    let until = args.orders.map_or(["--duration".to_owned(), seconds(args).0.to_string()], |orders| {
+        ["--count".to_owned(), orders.to_string()]
+    });
+    let arguments = ["--in-flight", in_flight, &until[0], &until[1], "--connections", CONNECTIONS];
+    Ok(stage.load(&arguments).await?.0.confirmed_per_second)
 }
 
 /// Seconds of a surge, and of what follows it.
@@ -122,17 +138,24 @@ fn seconds(args: &BenchArgs) -> (usize, usize) {
     if args.quick { QUICK } else { SECONDS }
 }
 
-async fn surge(args: &BenchArgs, stage: &Stage, peak: f64, times: f64) -> Result<Surge, Failure> {
+/// A surge, and half of the peak after it.
+async fn come(args: &BenchArgs, stage: &Stage, times: f64, peak: f64) -> Result<(LoadReport, Usage), Failure> {
     let (during, after) = seconds(args);
-    let asked = peak * times;
-    let (load, used) = open(stage, asked, during, Some((peak / 2.0, after)), &["--customers", "1000"]).await?;
+    open(stage, times * peak, during, Some((peak / 2.0, after)), &["--customers", "1000"]).await
+}
+
+fn surge(args: &BenchArgs, times: f64, (before, after): (f64, f64), load: LoadReport, used: Usage) -> Surge {
+    let (during, _) = seconds(args);
+    let peak = f64::midpoint(before, after);
     let (surge, rest) = load.by_second.split_at(during.min(load.by_second.len()));
     let each_second = |of: fn(&Second) -> u64| surge.iter().map(of).sum::<u64>() as f64 / during as f64;
     let (sent, goodput) = (each_second(|second| second.sent), each_second(|second| second.in_time));
     let exhausted = load.refused.get(EXHAUSTED).copied().unwrap_or(0);
-    Ok(Surge {
+    Surge {
         times,
-        asked_per_second: asked,
+        peak_before_per_second: before,
+        peak_after_per_second: after,
+        asked_per_second: times * before,
         sent_per_second: sent,
         goodput_per_second: goodput,
         goodput: goodput / peak.min(sent).max(1.0),
@@ -145,7 +168,7 @@ async fn surge(args: &BenchArgs, stage: &Stage, peak: f64, times: f64) -> Result
         refusal_latency_ms: load.refusal_latency_ms,
         load_cpu_s: used.cpu.as_secs_f64(),
         back_after: back_after(rest),
-    })
+    }
 }
 
 /// The first second from which on all are normal. The last one may be cut short by the end of the run.
@@ -156,17 +179,22 @@ fn back_after(rest: &[Second]) -> Option<usize> {
     (back < rest.len()).then_some(back)
 }
 
+/// With the one and without it by turns, so that the machine is as fast beside it as before.
 async fn fairness(args: &BenchArgs, stage: &Stage, rate: f64) -> Result<Fairness, Failure> {
-    let (during, _) = seconds(args);
-    let share = |customers: crate::load::Customers| customers.in_time as f64 / customers.sent.max(1) as f64;
-    let (before, _) = open(stage, rate, during, None, &["--customers", "10"]).await?;
-    // One at ten times, nine at once: 19 where 10 were.
-    let (beside, _) = open(stage, 1.9 * rate, during, None, &["--customers", "10", "--hot-customer", "10"]).await?;
-    Ok(Fairness {
-        before: share(before.other_customers),
-        beside: share(beside.other_customers),
-        hot: share(beside.hot_customer),
-    })
+    let turn = seconds(args).0.div_ceil(TURNS);
+    let (mut alone, mut others, mut hot) = (Customers::default(), Customers::default(), Customers::default());
+    for _ in 0..TURNS {
+        // What waits from before is no part of it.
+        tokio::time::sleep(REST).await;
+        let (load, _) = open(stage, rate, turn, None, &["--customers", "10"]).await?;
+        alone += load.other_customers;
+        tokio::time::sleep(REST).await;
+        // One at ten times, nine at once: 19 where 10 were.
+        let (load, _) = open(stage, 1.9 * rate, turn, None, &["--customers", "10", "--hot-customer", "10"]).await?;
+        others += load.other_customers;
+        hot += load.hot_customer;
+    }
+    Ok(Fairness { before: alone.in_time_share(), beside: others.in_time_share(), hot: hot.in_time_share() })
 }
 
 async fn open(
@@ -207,7 +235,7 @@ impl SurgeReport {
     /// The lines of the table.
     fn rows(&self) -> Vec<Vec<String>> {
         let row = |name: String, value: String| vec![name, value];
-        let mut rows = vec![row("peak".to_owned(), format!("{:.0} orders/s", self.peak_per_second))];
+        let mut rows = Vec::new();
         for surge in &self.surges {
             let back = surge.back_after.map_or("not seen".to_owned(), |seconds| format!("{seconds} s"));
             rows.push(row(
@@ -217,6 +245,13 @@ impl SurgeReport {
                     surge.goodput_per_second,
                     100.0 * surge.goodput,
                     surge.sent_per_second
+                ),
+            ));
+            rows.push(row(
+                "    peak".to_owned(),
+                format!(
+                    "{:.0} orders/s before, {:.0} after",
+                    surge.peak_before_per_second, surge.peak_after_per_second
                 ),
             ));
             rows.push(row(

@@ -1,6 +1,7 @@
 //! What is counted of a load run; only orders sent after the warm-up.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -54,6 +55,21 @@ pub struct Customers {
     pub accepted: u64,
     /// Confirmed in time.
     pub in_time: u64,
+}
+
+impl Customers {
+    /// Which part of what they sent was confirmed in time.
+    pub fn in_time_share(&self) -> f64 {
+        self.in_time as f64 / self.sent.max(1) as f64
+    }
+}
+
+impl AddAssign for Customers {
+    fn add_assign(&mut self, more: Customers) {
+        self.sent += more.sent;
+        self.accepted += more.accepted;
+        self.in_time += more.in_time;
+    }
 }
 
 /// The counts and latencies of a run.
