@@ -149,6 +149,9 @@ fn broken(error: h2::Error) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use h2::server::SendResponse;
     use http::Response;
     use spillway_proto::pb::orders::Order;
@@ -157,30 +160,37 @@ mod tests {
 
     use super::*;
 
-    /// A gateway that closes each connection after one call, which it answers so.
-    async fn gateway(answer: fn(SendResponse<Bytes>, Bytes)) -> Line {
+    /// A gateway that answers so, and closes each connection after so many calls; how many connections there were.
+    async fn gateway(answer: Answer, calls: fn(usize) -> usize) -> (Line, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("bound")).parse().expect("a URL");
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
-                let call = connection.accept().await;
-                let Some(Ok((request, respond))) = call else { continue };
-                assert_eq!(request.uri().path(), PLACE_ORDER.path());
-                let mut body = request.into_body();
-                // What the body is made of comes while the connection is polled.
-                let read = async { body.data().await.expect("a message").expect("whole") };
-                let message = tokio::select! {
-                    message = read => message,
-                    _ = connection.accept() => panic!("one call only"),
-                };
-                assert!(body.is_end_stream(), "the message ends the call");
-                answer(respond, message);
-                connection.graceful_shutdown();
-                while connection.accept().await.is_some() {}
+                hold(stream, answer, calls(count.fetch_add(1, Ordering::Relaxed))).await;
             }
         });
-        Line::connect(&address).await.expect("it listens")
+        (Line::connect(&address).await.expect("it listens"), connections)
+    }
+
+    type Answer = fn(SendResponse<Bytes>, Bytes);
+
+    async fn hold(stream: TcpStream, answer: Answer, calls: usize) {
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        for _ in 0..calls {
+            let Some(Ok((request, respond))) = connection.accept().await else { return };
+            assert_eq!(request.uri().path(), PLACE_ORDER.path());
+            let mut body = request.into_body();
+            // What the body is made of comes while the connection is polled.
+            tokio::spawn(async move {
+                let message = body.data().await.expect("a message").expect("whole");
+                assert!(body.is_end_stream(), "the message ends the call");
+                answer(respond, message);
+            });
+        }
+        connection.graceful_shutdown();
+        while connection.accept().await.is_some() {}
     }
 
     fn accept(mut respond: SendResponse<Bytes>, message: Bytes) {
@@ -207,12 +217,10 @@ mod tests {
         PlaceOrderRequest { customer_id: "ada".to_owned(), ..PlaceOrderRequest::default() }
     }
 
-    #[tokio::test]
-    async fn orders_are_placed_also_after_the_connection_was_lost() {
-        let line = gateway(accept).await;
+    /// Places so many orders; what was sent before the end of a connection was seen is not answered, and sent again.
+    async fn place(line: &Line, orders: usize) {
         let mut broken = 0;
-        for placed in 0..3 {
-            // What was sent before the end of the connection was seen is not answered.
+        for placed in 0..orders {
             let answer = loop {
                 match line.place(&order(), HeaderMap::new()).await {
                     Ok(answer) => break answer,
@@ -225,11 +233,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn orders_are_placed_also_after_the_connection_was_lost_again_and_again() {
+        let (line, connections) = gateway(accept, |_| 1).await;
+        place(&line, 3).await;
+        assert!(connections.load(Ordering::Relaxed) >= 3);
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_is_made_once_and_kept() {
+        let (line, connections) = gateway(accept, |before| if before == 0 { 1 } else { 100 }).await;
+        place(&line, 10).await;
+        assert_eq!(connections.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
     async fn a_refusal_has_what_it_was_sent_with_and_other_answers_are_errors() {
-        let refused = gateway(refuse).await.place(&order(), HeaderMap::new()).await.expect_err("refused");
+        let (line, _) = gateway(refuse, |_| 1).await;
+        let refused = line.place(&order(), HeaderMap::new()).await.expect_err("refused");
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert_eq!(refused.metadata().get("grpc-retry-pushback-ms").expect("told"), "750");
-        let other = gateway(not_grpc).await.place(&order(), HeaderMap::new()).await.expect_err("no gRPC");
+        let (line, _) = gateway(not_grpc, |_| 1).await;
+        let other = line.place(&order(), HeaderMap::new()).await.expect_err("no gRPC");
         assert!(other.code() == Code::Unknown && other.message().contains("503"), "{other}");
     }
 }

@@ -43,7 +43,8 @@ async fn a_declined_charge_is_declined_with_its_code_and_tried_once() {
     let said = settle(&rig, order(1), "pm_insufficient_funds", State::Declined).await;
     let [Event::PaymentDeclined(declined)] = said.as_slice() else { panic!("{said:?}") };
     assert_eq!((declined.code.as_str(), declined.action_required), ("insufficient_funds", false));
-    assert_eq!(rig.provider.attempts().await.len(), 1);
+    let attempts = rig.provider.attempts().await;
+    assert_eq!(attempts.len(), 1, "{attempts:?}");
 }
 
 #[tokio::test]
