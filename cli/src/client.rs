@@ -22,7 +22,7 @@ pub use retry::{is_of_the_connection, wait_before_retry};
 use crate::exit::Failure;
 
 /// How long to wait for a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+pub const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far apart two timers for the same moment may fire; tokio's have milliseconds.
 const TIMER_SLACK: Duration = Duration::from_millis(20);

@@ -28,6 +28,7 @@ pub use report::{Latency, LoadReport};
 pub use tally::{Customers, Second};
 
 use crate::cli::{Follow as FollowFlag, Format, LoadArgs, Retry as RetryFlag};
+use crate::client::CONNECT_WITHIN;
 use crate::context::Context;
 use crate::exit::Failure;
 use crate::system::{self, signals::Signals};
@@ -142,7 +143,7 @@ pub async fn drive(plan: Plan, shows_progress: bool, stop: CancellationToken) ->
 async fn connect(plan: &Plan) -> Result<(Vec<Channel>, Vec<Line>), Failure> {
     let endpoint = Endpoint::from_shared(plan.address.clone())
         .map_err(|e| Failure::usage(format!("--address {}: {e}", plan.address)))?
-        .connect_timeout(Duration::from_secs(5))
+        .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true);
     let (mut channels, mut lines) = (Vec::new(), Vec::new());
     for _ in 0..plan.connections.max(1) {

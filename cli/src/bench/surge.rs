@@ -26,7 +26,7 @@ const SECONDS: (usize, usize) = (20, 15);
 const QUICK: (usize, usize) = (8, 12);
 
 /// Numbers in flight that the peak is sought at.
-const PEAK_IN_FLIGHT: &[&str] = &["500", "1500"];
+const PEAK_IN_FLIGHT: [&str; 2] = ["500", "1500"];
 
 /// Of the load: what they bear at a time is more than what is under way at ten times the peak.
 const CONNECTIONS: &str = "16";
@@ -103,12 +103,14 @@ pub async fn run(args: &BenchArgs, stage: &Stage, ctx: &Context) -> Result<(), F
 }
 
 async fn measure(args: &BenchArgs, stage: &Stage) -> Result<SurgeReport, Failure> {
-    let mut peaks = Vec::new();
-    for in_flight in PEAK_IN_FLIGHT {
-        stage.load(&["--in-flight", in_flight, "--count", "1000", "--connections", CONNECTIONS]).await?;
-        peaks.push((peak(args, stage, in_flight).await?, *in_flight));
+    let (mut before, mut in_flight) = (0.0, PEAK_IN_FLIGHT[0]);
+    for tried in PEAK_IN_FLIGHT {
+        stage.load(&["--in-flight", tried, "--count", "1000", "--connections", CONNECTIONS]).await?;
+        let peak = peak(args, stage, tried).await?;
+        if peak > before {
+            (before, in_flight) = (peak, tried);
+        }
     }
-    let (mut before, in_flight) = peaks.into_iter().max_by(|one, other| one.0.total_cmp(&other.0)).unwrap_or_default();
     let mut surges = Vec::new();
     for times in TIMES {
         super::say(&format!("{times} times {before:.0} orders a second"));

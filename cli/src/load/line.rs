@@ -5,7 +5,6 @@
 //! tonic's channel sends them apart, in three frames.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::RecvStream;
@@ -18,11 +17,11 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
 
+use crate::client::CONNECT_WITHIN;
+
 /// Calls under way on a connection: as many as a client's library begins at once where the server allows it; further ones
 /// wait for their turn.
 const CALLS: usize = 256;
-
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 const PLACE_ORDER: PathAndQuery = PathAndQuery::from_static("/spillway.orders.v1.OrderService/PlaceOrder");
 

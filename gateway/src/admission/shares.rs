@@ -102,9 +102,11 @@ impl Shares {
     /// Lets time pass by a tick, a tenth of a second, and sets the level so that the customers together are let in
     /// with `share` of what they place, and with no less than a trickle. Answers the share that comes of it.
     pub fn tick(&self, share: f64) -> f64 {
-        let [first, second] = self.rows.each_ref().map(|row| row.iter().map(Counter::pass));
-        second.for_each(drop);
-        let counts: Vec<Count> = first.filter(|count| count.placed > 0).collect();
+        let [first, second] = &self.rows;
+        for counter in second {
+            counter.pass();
+        }
+        let counts: Vec<Count> = first.iter().map(Counter::pass).filter(|count| count.placed > 0).collect();
         let unknown = pass(&self.unknown, PLACED_TICKS);
         let placed = counts.iter().map(|count| f64::from(count.placed)).sum::<f64>() + f64::from(unknown);
         let orders = placed / f64::from(ORDER);
