@@ -8,6 +8,10 @@ use tokio::sync::OnceCell;
 
 use crate::{NatsServer, Obtain, ObtainError, Running};
 
+/// What JetStream may set aside, in bytes: nothing is written for it, and no test may depend on how much room the machine's
+/// disk has, of which nats-server would take three quarters as its bound.
+const ROOM: u64 = 1 << 40;
+
 /// A server of this test's own, with all that [`Running`] can do.
 #[derive(Debug)]
 pub struct TestServer {
@@ -40,6 +44,7 @@ impl TestServer {
             Err(error) => panic!("this test needs a temporary folder: {error}"),
         };
         let mut server = NatsServer::new(binary, folder.path());
+        server.max_file_store = Some(ROOM);
         change(&mut server);
         match server.start().await {
             Ok(running) => TestServer { running, _folder: folder },
