@@ -44,6 +44,14 @@ pub fn most(best_per_second: f64, target: Duration) -> f64 {
     (best_per_second * target.as_secs_f64()).max(LEAST)
 }
 
+/// How many may be let in until the next look, where under pressure `limit` are to be, of what comes `share`. A look may be
+/// late. Where more come than that, and too many are on their way already, half of it: a line that grew long before its wait
+/// was seen would else be long for a quarter of a minute.
+pub fn room(on_their_way: f64, most: f64, limit: Option<f64>, share: f64) -> f64 {
+    let of_limit = if share < 1.0 && on_their_way > most { 0.5 } else { 2.0 };
+    (most - on_their_way).max(of_limit * limit.unwrap_or(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +66,15 @@ mod tests {
         assert_eq!(backlog.orders(Duration::from_millis(950), at(50)), 1_000, "in doubt one more of the looks");
         (51..=500).for_each(|tick| backlog.let_in(100, at(tick)));
         assert_eq!(backlog.orders(Duration::from_secs(3_600), at(500)), 10_000, "of the time that is remembered");
+    }
+
+    #[test]
+    fn where_too_many_are_on_their_way_fewer_are_let_in_than_the_limit_and_else_more() {
+        assert_eq!(room(1_000.0, 4_000.0, None, 1.0), 3_000.0);
+        assert_eq!(room(4_100.0, 4_000.0, None, 1.0), 0.0);
+        assert_eq!(room(3_900.0, 4_000.0, Some(300.0), 0.2), 600.0);
+        assert_eq!(room(4_100.0, 4_000.0, Some(300.0), 0.2), 150.0);
+        assert_eq!(room(4_100.0, 4_000.0, Some(300.0), 1.0), 600.0, "less comes than was served lately");
     }
 
     #[test]

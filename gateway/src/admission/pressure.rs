@@ -30,6 +30,9 @@ const ARRIVALS_SECONDS: f64 = 0.2;
 const LEARNED_SECONDS: f64 = 1.0;
 const REMEMBERED_SECONDS: f64 = 30.0;
 const DISPROVED_SECONDS: f64 = 2.0;
+/// So many times what came lately is a surge, and no chance: it counts whole at once. For as long as it did not, several times
+/// what can be served was let in, and waited for seconds.
+const SURGE: f64 = 1.5;
 /// e-folds a second by which the estimate is probed upwards while nearly nothing waits.
 const PROBING: f64 = 0.25;
 /// Less than this part of the best rate served lately is no overload, while the wait is below so many targets.
@@ -85,6 +88,9 @@ impl Pressure {
         self.wait = wait;
         let came = seen.came as f64 / seen.passed.as_secs_f64().max(0.001);
         self.arrivals += part(passed, ARRIVALS_SECONDS) * (came - self.arrivals);
+        if came > SURGE * self.arrivals {
+            self.arrivals = came;
+        }
         self.best = (self.best * (-passed / REMEMBERED_SECONDS).exp()).max(seen.served);
         let Some(limit) = self.limit else {
             if wait > NOTICED && has_grown {
@@ -159,6 +165,14 @@ mod tests {
         let shares = [200, 500, 800].map(|wait| pressure.update(&seen(wait, 300.0, 300)));
         assert_eq!(shares[..2], [1.0, 1.0]);
         assert!((0.5..0.9).contains(&shares[2]), "{shares:?}");
+    }
+
+    #[test]
+    fn a_surge_counts_whole_at_the_first_look() {
+        let mut pressure = Pressure::new(Duration::from_secs(1));
+        (0..20).for_each(|_| assert_eq!(pressure.update(&seen(0, 3_000.0, 300)), 1.0));
+        let share = pressure.update(&seen(700, 3_000.0, 3_300));
+        assert!((0.05..0.1).contains(&share), "{share} of 33,000 a second, where 3,000 are served");
     }
 
     /// What is let in a second, in orders, where 3,000 are served and this is waited.

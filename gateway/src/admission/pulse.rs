@@ -160,8 +160,8 @@ impl Pulse {
         let too_many = (on_their_way > most).then(|| self.target.mul_f64(on_their_way / most));
         let seen = Seen { wait: wait.max(too_many.unwrap_or_default()), served, came, passed };
         let share = self.pressure.update(&seen);
-        let in_two_ticks = self.pressure.limit.unwrap_or(0.0) * 2.0 * EVERY.as_secs_f64();
-        self.admission.let_in_at_most((most - on_their_way).max(in_two_ticks));
+        let limit = self.pressure.limit.map(|limit| limit * EVERY.as_secs_f64());
+        self.admission.let_in_at_most(backlog::room(on_their_way, most, limit, share));
         self.admission.let_in(share, signal);
         for (signal, wait) in [(Signal::CommitWait, commit), (Signal::Unheard, unheard.wait)] {
             metrics::gauge!("spillway_admission_wait_seconds", "role" => "gateway", "signal" => signal.name())

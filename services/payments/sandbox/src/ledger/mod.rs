@@ -67,7 +67,7 @@ impl Ledger {
         let reports = Reader::start("sandbox-reports", schema::open_to_read(path)?)?;
         let (inbox, commands) = mpsc::channel(INBOX);
         let (ended, writer_ended) = watch::channel(false);
-        let work = writer::Writer::new(connection, name.clone(), settings);
+        let work = writer::Writer::new(connection, name.clone(), settings, writer::MOMENT);
         let writer = std::thread::Builder::new()
             .name("sandbox-ledger".to_owned())
             .spawn(move || {
