@@ -28,12 +28,12 @@ const TRICKLE: f64 = 400.0;
 
 /// Counts what each customer places, and what is let in of it.
 #[derive(Debug)]
-pub struct Shares {
+pub struct Shares<S = RandomState> {
     rows: [Vec<Counter>; 2],
     /// Of those of whom nobody knows yet whose they are.
     unknown: AtomicU32,
     /// Nobody outside can choose whom to share a counter with.
-    hash: RandomState,
+    hash: S,
     /// What each customer may have, in units of what is placed: what was let in beyond it is held against it.
     level: AtomicI64,
 }
@@ -56,19 +56,14 @@ struct Count {
 #[derive(Clone, Copy, Debug)]
 pub struct Place([usize; 2]);
 
-impl Default for Shares {
-    fn default() -> Shares {
+impl<S: Default> Default for Shares<S> {
+    fn default() -> Shares<S> {
         let row = || (0..COLUMNS).map(|_| Counter::default()).collect();
-        Shares {
-            rows: [row(), row()],
-            unknown: AtomicU32::new(0),
-            hash: RandomState::new(),
-            level: AtomicI64::new(i64::MAX),
-        }
+        Shares { rows: [row(), row()], unknown: AtomicU32::new(0), hash: S::default(), level: AtomicI64::new(i64::MAX) }
     }
 }
 
-impl Shares {
+impl<S: BuildHasher> Shares<S> {
     /// Counts an order of a customer, and answers with which chance it is let in.
     pub fn count(&self, shop: &str, customer: &[u8]) -> (f64, Place) {
         let hash = self.hash.hash_one((shop, customer));
@@ -163,7 +158,12 @@ fn level(counts: &[Count], share: f64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
     use super::*;
+
+    /// The same counters in every run: by chance, two of a few customers would now and then share one.
+    type Shares = super::Shares<BuildHasherDefault<DefaultHasher>>;
 
     /// The parts that are let in of what each of these customers places, at this share of each tick, from the hundredth on.
     fn let_in(shares: &Shares, orders_per_tick: &[u32], share: impl Fn(u32) -> f64) -> Vec<f64> {
@@ -207,7 +207,7 @@ mod tests {
         // The system does 480 orders a tick, 760 come.
         let taken = let_in(&Shares::default(), &one_of_ten(), |_| 120.0 / 190.0);
         assert!(least_of_the_others(&taken) > 0.95, "{taken:?}");
-        assert!((0.2..0.7).contains(&taken[3]), "{}", taken[3]);
+        assert!((0.2..0.4).contains(&taken[3]), "{}", taken[3]);
     }
 
     #[test]
@@ -222,16 +222,15 @@ mod tests {
     #[test]
     fn where_the_others_alone_are_too_many_it_has_as_much_as_each_of_them() {
         let taken = let_in(&Shares::default(), &one_of_ten(), |_| 300.0 / 760.0);
-        // Of 760 there are 300. Now and then, by chance, two share a counter, and all have a little more.
         let others = least_of_the_others(&taken);
-        assert!((0.65..0.95).contains(&others), "{taken:?}");
+        assert!((0.7..0.8).contains(&others) && (0.06..0.09).contains(&taken[3]), "{taken:?}");
         assert!((0.9..1.1).contains(&(10.0 * taken[3] / others)), "as many orders: {taken:?}");
     }
 
     #[test]
     fn equals_are_cut_equally_and_without_pressure_nobody_is() {
         let taken = let_in(&Shares::default(), &[80; 12], |_| 0.5);
-        assert!(taken.iter().all(|part| (0.4..0.65).contains(part)), "{taken:?}");
+        assert!(taken.iter().all(|part| (0.4..0.6).contains(part)), "{taken:?}");
         assert_eq!(let_in(&Shares::default(), &[1, 500], |_| 1.0), [1.0, 1.0]);
     }
 
@@ -254,7 +253,7 @@ mod tests {
     fn a_thousand_who_place_ten_times_what_can_be_done_are_let_in_with_as_much_as_can_be() {
         let taken = let_in(&Shares::default(), &[3; 1_000], |_| 0.1);
         let all = taken.iter().sum::<f64>() / 1_000.0;
-        assert!((0.08..0.14).contains(&all), "{all}");
+        assert!((0.08..0.12).contains(&all), "{all}");
     }
 
     #[test]
