@@ -7,7 +7,7 @@ mod plants;
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use folder::Folder;
@@ -282,6 +282,29 @@ async fn until_figure(system: &System, begins: &str, is_right: impl Fn(f64) -> b
         let last = &said[said.len().saturating_sub(20)..];
         panic!("{begins} does not come: {told:#?}; of {} lines the last: {last:#?}; by hand: {report:#}", said.len());
     }
+}
+
+/// The names and nice values of all threads of a process.
+fn threads(pid: u32) -> Vec<(String, i32)> {
+    let nice_of = |thread: PathBuf| {
+        let stat = std::fs::read_to_string(thread.join("stat")).ok()?;
+        let (name, rest) = stat.split_once(") ")?;
+        // The 19th field of proc(5), the third being the first after the name.
+        let nice = rest.split(' ').nth(16)?.parse().ok()?;
+        Some((name.split_once('(')?.1.to_owned(), nice))
+    };
+    let all = std::fs::read_dir(format!("/proc/{pid}/task")).expect("Linux");
+    all.filter_map(|thread| nice_of(thread.ok()?.path())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_takes_a_core_from_nobody() {
+    let system = start(1, &["--set", "check.every_s=1"]).await;
+    system.run_order(request("tea", 1, "pm_ok")).await;
+    until_figure(&system, CLEAN, |checks| checks >= 1.0).await;
+    let threads = threads(system.pid());
+    let checks: Vec<i32> = threads.iter().filter(|(name, _)| name == "check").map(|(_, nice)| *nice).collect();
+    assert_eq!(checks, [19], "{threads:?}");
 }
 
 const CLEAN: &str = r#"spillway_checks_total{role="audit",outcome="clean"}"#;

@@ -101,7 +101,7 @@ pub async fn start(role: Role, config: &Config, instruments: &Instruments) -> Re
     if role == Role::Audit && config.check.every_s > 0 {
         // Among the first to stop: a system that drains is not looked at.
         let checks = check::keep(config.clone(), bus.clone(), life.stop(Stage::Doors));
-        life.steady(Stage::Doors, "check", checks);
+        life.task(Stage::Doors, "check", checks);
     }
     let readiness = place.readiness();
     let admin_addr = admin.local_addr().map_err(|e| Failure::failed(e.to_string()))?;

@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spillway_proto::time::Timestamp;
 use spillway_shared::bus::Bus;
+use spillway_shared::logs;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::gather::Gatherer;
@@ -35,8 +37,34 @@ impl Default for CheckConfig {
     }
 }
 
+/// How much less of a busy core a check asks for than anybody else, as a nice value: as little as can be. It takes as much of a
+/// core as what it looks at took, and can wait; an order cannot.
+const BEHIND_ALL: i32 = 19;
+
+/// Checks until `stop`, on a thread of its own. What it is in the middle of then is not waited for: nobody needs it.
+///
+/// # Errors
+/// Where there is no such thread, or it ends by itself.
+pub async fn keep(config: Config, bus: Bus, stop: CancellationToken) -> std::io::Result<()> {
+    let (running, ended) = oneshot::channel::<()>();
+    let checks = logs::as_here(again_and_again(config, bus, stop.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("check".to_owned()).spawn(move || {
+        let _running = running;
+        if let Err(error) = rustix::process::nice(BEHIND_ALL) {
+            tracing::debug!(%error, "a check is as important as everything else");
+        }
+        runtime.block_on(checks);
+    })?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        _gone = ended => Err(std::io::Error::other("the thread of the checks ended")),
+    }
+}
+
 /// Checks until `stop`. In between what a check works on is a temporary file.
-pub async fn keep(config: Config, bus: Bus, stop: CancellationToken) {
+async fn again_and_again(config: Config, bus: Bus, stop: CancellationToken) {
     let every = Duration::from_secs(config.check.every_s);
     let looking = looking(&config, &bus);
     let mut gatherer = None;
