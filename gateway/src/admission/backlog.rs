@@ -44,12 +44,23 @@ pub fn most(best_per_second: f64, target: Duration) -> f64 {
     (best_per_second * target.as_secs_f64()).max(LEAST)
 }
 
-/// How many may be let in until the next look, where under pressure `limit` are to be, of what comes `share`. A look may be
-/// late. Where more come than that, and too many are on their way already, half of it: a line that grew long before its wait
-/// was seen would else be long for a quarter of a minute.
-pub fn room(on_their_way: f64, most: f64, limit: Option<f64>, share: f64) -> f64 {
-    let of_limit = if share < 1.0 && on_their_way > most { 0.5 } else { 2.0 };
-    (most - on_their_way).max(of_limit * limit.unwrap_or(0.0))
+/// How many may be let in until the next look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Room {
+    /// Of all customers together.
+    pub all: f64,
+    /// As long as no more are let in, those are who place less than their share.
+    pub spared: f64,
+}
+
+/// Under pressure `limit` are to be let in until the next look, of what comes `share`; a look may be late, and there is room for
+/// two of them. Where more come than that, and too many are on their way already, it is half of one: a line that grew long before
+/// its wait was seen would else be long for a quarter of a minute. Who places less than its share did not make it long.
+pub fn room(on_their_way: f64, most: f64, limit: Option<f64>, share: f64) -> Room {
+    let limit = limit.unwrap_or(0.0);
+    let spared = (most - on_their_way).max(2.0 * limit);
+    let all = if share < 1.0 && on_their_way > most { 0.5 * limit } else { spared };
+    Room { all, spared }
 }
 
 #[cfg(test)]
@@ -70,11 +81,12 @@ mod tests {
 
     #[test]
     fn where_too_many_are_on_their_way_fewer_are_let_in_than_the_limit_and_else_more() {
-        assert_eq!(room(1_000.0, 4_000.0, None, 1.0), 3_000.0);
-        assert_eq!(room(4_100.0, 4_000.0, None, 1.0), 0.0);
-        assert_eq!(room(3_900.0, 4_000.0, Some(300.0), 0.2), 600.0);
-        assert_eq!(room(4_100.0, 4_000.0, Some(300.0), 0.2), 150.0);
-        assert_eq!(room(4_100.0, 4_000.0, Some(300.0), 1.0), 600.0, "less comes than was served lately");
+        let same = |room| Room { all: room, spared: room };
+        assert_eq!(room(1_000.0, 4_000.0, None, 1.0), same(3_000.0));
+        assert_eq!(room(4_100.0, 4_000.0, None, 1.0), same(0.0));
+        assert_eq!(room(3_900.0, 4_000.0, Some(300.0), 0.2), same(600.0));
+        assert_eq!(room(4_100.0, 4_000.0, Some(300.0), 0.2), Room { all: 150.0, spared: 600.0 });
+        assert_eq!(room(4_100.0, 4_000.0, Some(300.0), 1.0), same(600.0), "less comes than was served lately");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use std::time::Instant;
 use http::Extensions;
 use spillway_shared::grpc::{CallError, Gate, LetIn, Refusal, Unread};
 
+use backlog::Room;
 use customer::PLACE_ORDER;
 use refusals::Refusals;
 use shares::Shares;
@@ -71,8 +72,9 @@ pub struct Admission {
     /// Orders judged since the last look, and those of them that were let in.
     came: AtomicU64,
     let_in: AtomicU64,
-    /// No more are let in before the next look.
+    /// No more are let in before the next look; and of those who place less than their share.
     most: AtomicU64,
+    most_spared: AtomicU64,
     /// Orders refused since the last look, by [`Signal`].
     refused: [AtomicU64; 2],
 }
@@ -91,6 +93,7 @@ impl Admission {
             came: AtomicU64::new(0),
             let_in: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),
+            most_spared: AtomicU64::new(u64::MAX),
             refused: Default::default(),
         }
     }
@@ -124,11 +127,19 @@ impl Admission {
     fn draw(&self, chance: f64) -> bool {
         self.came.fetch_add(1, Ordering::Relaxed);
         let has_luck = chance >= 1.0 || rand::random::<f64>() < chance;
-        let is_let_in = has_luck && self.let_in.fetch_add(1, Ordering::Relaxed) < self.most.load(Ordering::Relaxed);
+        let is_let_in = has_luck && self.has_room(chance >= 1.0);
         if !is_let_in {
             self.refused[self.signal() as usize].fetch_add(1, Ordering::Relaxed);
         }
         is_let_in
+    }
+
+    /// Takes a place of those that are left until the next look.
+    fn has_room(&self, is_spared: bool) -> bool {
+        let most = if is_spared { &self.most_spared } else { &self.most };
+        let most = most.load(Ordering::Relaxed);
+        let taken = |let_in| (let_in < most).then_some(let_in + 1);
+        self.let_in.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).is_ok()
     }
 
     fn signal(&self) -> Signal {
@@ -153,12 +164,13 @@ impl Admission {
 
     /// How many were let in since the last look, which begins anew.
     fn take_let_in(&self) -> u64 {
-        self.let_in.swap(0, Ordering::Relaxed).min(self.most.load(Ordering::Relaxed))
+        self.let_in.swap(0, Ordering::Relaxed)
     }
 
     /// No more than so many are let in until the next look.
-    fn let_in_at_most(&self, orders: f64) {
-        self.most.store(orders as u64, Ordering::Relaxed);
+    fn let_in_at_most(&self, room: Room) {
+        self.most.store(room.all as u64, Ordering::Relaxed);
+        self.most_spared.store(room.spared as u64, Ordering::Relaxed);
     }
 
     /// Lets in so much from now on.
@@ -234,7 +246,7 @@ mod tests {
         admission.let_in(0.25, Signal::Unheard);
         let some = let_in();
         assert!((800..1200).contains(&some), "{some}");
-        admission.let_in_at_most(10.0);
+        admission.let_in_at_most(Room { all: 10.0, spared: 10.0 });
         admission.take_let_in();
         assert_eq!(let_in(), 10);
     }
@@ -252,12 +264,28 @@ mod tests {
     #[test]
     fn no_more_are_let_in_than_may_be_on_their_way() {
         let admission = Admission::new(Arc::from("default"));
-        admission.let_in_at_most(100.0);
+        admission.let_in_at_most(Room { all: 100.0, spared: 100.0 });
         let let_in = (0..500).filter(|_| admission.lets_in(b"ada")).count();
         assert_eq!(let_in, 100);
         assert!(admission.is_shut());
         assert_eq!(admission.take_let_in(), 100);
         assert!(!admission.is_shut() && admission.lets_in(b"ada"));
+    }
+
+    #[test]
+    fn who_places_less_than_its_share_does_not_pay_for_a_line_that_is_too_long() {
+        let admission = Admission::new(Arc::from("default"));
+        let place =
+            |customer: &str, orders: u32| (0..orders).filter(|_| admission.lets_in(customer.as_bytes())).count();
+        for _ in 0..20 {
+            place("much", 900);
+            place("little", 100);
+            admission.let_in(0.5, Signal::Unheard);
+            admission.take_let_in();
+        }
+        admission.let_in_at_most(Room { all: 50.0, spared: 400.0 });
+        assert_eq!((place("much", 900), place("little", 100)), (50, 100));
+        assert_eq!(place("little", 900), 250, "less than all of it, and no more than there is room");
     }
 
     #[test]

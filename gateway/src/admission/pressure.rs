@@ -6,12 +6,15 @@
 //! is let in, a little more while less waits than should, less while more does. Something always should: commits of many
 //! are what makes an order cheap. The share follows from what comes, so that the end of a load is seen at once.
 //!
-//! Under pressure the estimate of what can be served follows what is served, both ways, while something waits. While nearly
-//! nothing does, what is served is only what was let in: the estimate then grows slowly (it is probed, as TCP's congestion
-//! windows are). The best rate served lately is remembered: what comes at clearly less than that is never refused, however
+//! Under pressure the estimate of what can be served follows what is served, both ways, while something waits; down only once
+//! something has waited for as long as that rate is taken over, since from rest the line fills first, and nothing of that comes
+//! to its end. While nearly nothing waits, what is served is only what was let in: the estimate then grows slowly (it is probed,
+//! as TCP's congestion windows are). The best rate served lately is remembered: what comes at clearly less than that is never refused, however
 //! long a pause of the machine has made it wait, unless the wait shows that the machine has become slower.
 
 use std::time::Duration;
+
+use super::served::LOOKED_BACK;
 
 /// Pressure begins where the wait is such a part of the target, and grows.
 const NOTICED: f64 = 0.6;
@@ -71,13 +74,15 @@ pub struct Pressure {
     pub limit: Option<f64>,
     /// For how many seconds all has been well under pressure.
     calm: f64,
+    /// For how many seconds something has waited.
+    waited: f64,
 }
 
 impl Pressure {
     /// `target` is how long an order may wait behind others.
     pub fn new(target: Duration) -> Pressure {
         let target = target.as_secs_f64().max(0.001);
-        Pressure { target, wait: 0.0, arrivals: 0.0, capacity: 0.0, best: 0.0, limit: None, calm: 0.0 }
+        Pressure { target, wait: 0.0, arrivals: 0.0, capacity: 0.0, best: 0.0, limit: None, calm: 0.0, waited: 0.0 }
     }
 
     /// The share of what comes to let in from now on.
@@ -86,6 +91,8 @@ impl Pressure {
         let wait = seen.wait.as_secs_f64() / self.target;
         let has_grown = wait > self.wait;
         self.wait = wait;
+        let something_waits = wait > 0.5 * STANDING;
+        self.waited = if something_waits { self.waited + passed } else { 0.0 };
         let came = seen.came as f64 / seen.passed.as_secs_f64().max(0.001);
         self.arrivals += part(passed, ARRIVALS_SECONDS) * (came - self.arrivals);
         if came > SURGE * self.arrivals {
@@ -101,8 +108,10 @@ impl Pressure {
             }
             return 1.0;
         };
-        if wait > 0.5 * STANDING {
-            self.capacity += part(passed, LEARNED_SECONDS) * (seen.served - self.capacity);
+        if something_waits {
+            if seen.served > self.capacity || self.waited >= LOOKED_BACK.as_secs_f64() {
+                self.capacity += part(passed, LEARNED_SECONDS) * (seen.served - self.capacity);
+            }
         } else if self.arrivals >= limit {
             self.capacity = self.capacity.max(seen.served) * (PROBING * passed).exp();
         }
@@ -165,6 +174,19 @@ mod tests {
         let shares = [200, 500, 800].map(|wait| pressure.update(&seen(wait, 300.0, 300)));
         assert_eq!(shares[..2], [1.0, 1.0]);
         assert!((0.5..0.9).contains(&shares[2]), "{shares:?}");
+    }
+
+    #[test]
+    fn what_ends_while_the_line_still_fills_is_not_what_can_be_served() {
+        let mut pressure = Pressure::new(Duration::from_secs(1));
+        (0..20).for_each(|_| assert_eq!(pressure.update(&seen(0, 3_000.0, 300)), 1.0));
+        // After a rest, a third more: seven tenths of a second of it wait, and a tenth of a second's work ends more each time.
+        (0..30).for_each(|_| assert_eq!(pressure.update(&seen(0, 0.0, 0)), 1.0));
+        let shares: Vec<f64> = (1..10).map(|tick| pressure.update(&seen(700, 300.0 * f64::from(tick), 400))).collect();
+        assert!(shares.iter().all(|share| *share > 0.5), "{shares:?}");
+        // Then it counts: that is what can be served.
+        let shares: Vec<f64> = (0..50).map(|_| pressure.update(&seen(700, 1_000.0, 400))).collect();
+        assert!(shares[49] < 0.3, "{shares:?}");
     }
 
     #[test]

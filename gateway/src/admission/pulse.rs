@@ -146,12 +146,12 @@ impl Pulse {
         let commit = if self.ledger.is_locked() { Duration::ZERO } else { self.admission.waits.longest(now) };
         let unheard = self.unheard(now);
         let signal = if unheard.wait > commit { Signal::Unheard } else { Signal::CommitWait };
-        let served = self.partitions.iter().map(|partition| {
+        let ended = self.partitions.iter().map(|partition| {
             // Work that waits for a hand, and not for the provider, has not come to its end.
             let is_queued = queue(&self.queues, *partition, now) >= EVERY;
-            self.served.per_second(*partition, is_queued || self.edges.waits_for_orders(*partition, now), now)
+            self.served.ended_per_second(*partition, is_queued || self.edges.waits_for_orders(*partition, now), now)
         });
-        let served = served.sum();
+        let served = self.served.per_second(ended.sum(), now);
         let wait = commit + unheard.wait;
         self.backlog.let_in(self.admission.take_let_in(), now);
         let unknown = unheard.asked.map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));

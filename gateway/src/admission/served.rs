@@ -12,7 +12,7 @@ use spillway_proto::{Ledger as Source, Partition};
 use super::edges::{Listener, STOPPED_AFTER};
 
 /// Rates are taken over this time: commits are batches, and a shorter one would see single batches.
-const LOOKED_BACK: Duration = Duration::from_secs(1);
+pub const LOOKED_BACK: Duration = Duration::from_secs(1);
 
 /// What the services have told.
 #[derive(Debug, Default)]
@@ -44,19 +44,24 @@ impl Served {
     }
 
     /// Orders a second that came to the end of the way in a partition.
-    pub fn per_second(&self, partition: Partition, waits_for_orders: bool, now: Instant) -> f64 {
-        let said = self.rate((Source::Orders, partition), |count| count.said, now);
-        let heard = self.rate((Source::Payments, partition), |count| count.heard, now);
+    pub fn ended_per_second(&self, partition: Partition, waits_for_orders: bool, now: Instant) -> f64 {
+        let rate = |who, of: fn(&Count) -> u64| self.rate((who, partition), of, now).unwrap_or(0.0);
+        let (said, heard) = (rate(Source::Orders, |count| count.said), rate(Source::Payments, |count| count.heard));
         if waits_for_orders { said } else { said.max(heard) }
     }
 
-    fn rate(&self, who: Listener, of: impl Fn(&Count) -> u64, now: Instant) -> f64 {
+    /// Orders a second that are carried out, where so many came to their end.
+    pub fn per_second(&self, ended: f64, now: Instant) -> f64 {
+        let twice = self.rate((Source::Inventory, Partition(0)), |count| count.heard, now);
+        twice.map_or(ended, |twice| f64::midpoint(ended, twice / 2.0))
+    }
+
+    /// `None` where it does not answer.
+    fn rate(&self, who: Listener, of: impl Fn(&Count) -> u64, now: Instant) -> Option<f64> {
         let ends = self.told.get(&who).and_then(|counts| counts.front().zip(counts.back()));
-        let Some((first, last)) = ends.filter(|(_, last)| now.duration_since(last.at) < STOPPED_AFTER) else {
-            return 0.0;
-        };
+        let (first, last) = ends.filter(|(_, last)| now.duration_since(last.at) < STOPPED_AFTER)?;
         let passed = last.at.duration_since(first.at).as_secs_f64();
-        if passed > 0.0 { of(last).saturating_sub(of(first)) as f64 / passed } else { 0.0 }
+        (passed > 0.0).then(|| of(last).saturating_sub(of(first)) as f64 / passed)
     }
 }
 
@@ -81,15 +86,28 @@ mod tests {
     #[test]
     fn what_orders_says_counts_and_where_nothing_waits_for_it_what_payments_hears_does_too() {
         let (served, now) = served(500, 300);
-        assert_eq!(served.per_second(P, true, now), 300.0);
-        assert_eq!(served.per_second(P, false, now), 500.0);
-        assert_eq!(served.per_second(P, false, now + STOPPED_AFTER), 0.0, "nobody has answered for long");
-        assert_eq!(served.per_second(Partition(1), false, now), 0.0);
+        assert_eq!(served.ended_per_second(P, true, now), 300.0);
+        assert_eq!(served.ended_per_second(P, false, now), 500.0);
+        assert_eq!(served.ended_per_second(P, false, now + STOPPED_AFTER), 0.0, "nobody has answered for long");
+        assert_eq!(served.ended_per_second(Partition(1), false, now), 0.0);
     }
 
     #[test]
     fn most_orders_are_out_of_stock_and_never_come_to_payments() {
         let (served, now) = served(20, 300);
-        assert_eq!(served.per_second(P, false, now), 300.0);
+        assert_eq!(served.ended_per_second(P, false, now), 300.0);
+    }
+
+    #[test]
+    fn inventory_which_hears_of_every_order_twice_counts_as_much_as_the_ends() {
+        let (mut served, now) = served(0, 0);
+        assert_eq!(served.per_second(300.0, now), 300.0, "inventory has told nothing");
+        for tick in 0..=10_u32 {
+            let at = now - Duration::from_millis(100) * (10 - tick);
+            let heard = if tick < 5 { 0 } else { 1_000 };
+            served.told((Source::Inventory, P), Count { at, heard, said: 0 });
+        }
+        assert_eq!(served.per_second(300.0, now), 400.0);
+        assert_eq!(served.per_second(300.0, now + STOPPED_AFTER), 300.0, "it has not answered for long");
     }
 }
