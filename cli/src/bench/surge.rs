@@ -73,6 +73,8 @@ pub struct Surge {
     pub load_cpu_s: f64,
     /// Seconds from the end of the surge until all was normal; `None` where it was not seen.
     pub back_after: Option<usize>,
+    /// Orders by the second at which they should have been sent, what follows the surge included.
+    pub by_second: Vec<Second>,
 }
 
 /// What one customer at ten times leaves the nine others.
@@ -170,6 +172,7 @@ fn surge(args: &BenchArgs, times: f64, (before, after): (f64, f64), load: LoadRe
         refusal_latency_ms: load.refusal_latency_ms,
         load_cpu_s: used.cpu.as_secs_f64(),
         back_after: back_after(rest),
+        by_second: load.by_second,
     }
 }
 
