@@ -46,21 +46,24 @@ const BEHIND_ALL: i32 = 19;
 /// # Errors
 /// Where there is no such thread, or it ends by itself.
 pub async fn keep(config: Config, bus: Bus, stop: CancellationToken) -> std::io::Result<()> {
-    let (running, ended) = oneshot::channel::<()>();
+    let (outcome, ended) = oneshot::channel();
     let checks = logs::as_here(again_and_again(config, bus, stop.clone()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("check".to_owned()).spawn(move || {
-        let _running = running;
-        if let Err(error) = rustix::process::nice(BEHIND_ALL) {
-            tracing::debug!(%error, "a check is as important as everything else");
-        }
-        runtime.block_on(checks);
-    })?;
+    std::thread::Builder::new().name("check".to_owned()).spawn(move || drop(outcome.send(behind_all(checks))))?;
     tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
-        _gone = ended => Err(std::io::Error::other("the thread of the checks ended")),
+        ended = ended => ended.unwrap_or(Ok(())).and(Err(std::io::Error::other("the thread of the checks ended"))),
     }
+}
+
+/// Runs to its end on this thread, which asks for little of a core from now on. The runtime is made here, and goes here: none
+/// can be dropped by a task of another.
+fn behind_all(checks: impl Future<Output = ()>) -> std::io::Result<()> {
+    if let Err(error) = rustix::process::nice(BEHIND_ALL) {
+        tracing::debug!(%error, "a check is as important as everything else");
+    }
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(checks);
+    Ok(())
 }
 
 /// Checks until `stop`. In between what a check works on is a temporary file.

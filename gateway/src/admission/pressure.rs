@@ -9,8 +9,8 @@
 //! Under pressure the estimate of what can be served follows what is served, both ways, while something waits; down only once
 //! something has waited for as long as that rate is taken over, since from rest the line fills first, and nothing of that comes
 //! to its end. While nearly nothing waits, what is served is only what was let in: the estimate then grows slowly (it is probed,
-//! as TCP's congestion windows are). The best rate served lately is remembered: what comes at clearly less than that is never refused, however
-//! long a pause of the machine has made it wait, unless the wait shows that the machine has become slower.
+//! as TCP's congestion windows are). The best rate served lately is remembered: what comes at clearly less than that is never
+//! refused, however long a pause of the machine has made it wait, unless the wait shows that the machine has become slower.
 
 use std::time::Duration;
 
