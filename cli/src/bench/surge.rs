@@ -4,7 +4,8 @@
 //! The load is open: orders come by the clock, and what is not confirmed within 5 s of its moment is no good.
 //!
 //! A machine may be a fifth faster or slower a minute later. So the peak is measured before and after each surge, in a closed
-//! loop that is as long as the surge, and what is left is a part of their mean.
+//! loop that is as long as the surge, and what is left is a part of their mean. The orders are alike in both, of as many
+//! customers: those of one cost less, since they lie side by side in every ledger.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +28,9 @@ const QUICK: (usize, usize) = (8, 12);
 
 /// Numbers in flight that the peak is sought at.
 const PEAK_IN_FLIGHT: [&str; 2] = ["500", "1500"];
+
+/// Of the surges and of the peak.
+const CUSTOMERS: [&str; 2] = ["--customers", "1000"];
 
 /// Of the load: what they bear at a time is more than what is under way at ten times the peak.
 const CONNECTIONS: &str = "16";
@@ -133,7 +137,8 @@ async fn peak(args: &BenchArgs, stage: &Stage, in_flight: &str) -> Result<f64, F
     let until = args.orders.map_or(["--duration".to_owned(), seconds(args).0.to_string()], |orders| {
         ["--count".to_owned(), orders.to_string()]
     });
-    let arguments = ["--in-flight", in_flight, &until[0], &until[1], "--connections", CONNECTIONS];
+    let [customers, many] = CUSTOMERS;
+    let arguments = ["--in-flight", in_flight, &until[0], &until[1], "--connections", CONNECTIONS, customers, many];
     Ok(stage.load(&arguments).await?.0.confirmed_per_second)
 }
 
@@ -145,7 +150,7 @@ fn seconds(args: &BenchArgs) -> (usize, usize) {
 /// A surge, and half of the peak after it.
 async fn come(args: &BenchArgs, stage: &Stage, times: f64, peak: f64) -> Result<(LoadReport, Usage), Failure> {
     let (during, after) = seconds(args);
-    open(stage, times * peak, during, Some((peak / 2.0, after)), &["--customers", "1000"]).await
+    open(stage, times * peak, during, Some((peak / 2.0, after)), &CUSTOMERS).await
 }
 
 fn surge(args: &BenchArgs, times: f64, (before, after): (f64, f64), load: LoadReport, used: Usage) -> Surge {
