@@ -145,18 +145,7 @@ async fn a_role_that_drains_is_not_ready_at_once_and_one_that_is_gone_is_told() 
     let (status, body) = sums::post(&format!("{}/sandbox/mode", all.address("provider")), r#"{"delay_ms":6000}"#).await;
     assert_eq!(status, 200, "{body}");
     let order = all.place(request("tea", 1, "pm_ok")).await;
-    let mut every = tokio::time::interval(Duration::from_millis(20));
-    let called = async {
-        loop {
-            every.tick().await;
-            let (_, body) = sums::get(&format!("{}/sandbox/summary", all.address("provider"))).await;
-            let summary: Value = serde_json::from_str(&body).expect("JSON");
-            if summary["requests_per_second"].as_array().is_some_and(|seconds| !seconds.is_empty()) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, called).await.expect("the provider is asked");
+    all.until_provider_is_asked().await;
     all.signal("payments", Signal::TERM);
     all.until_readiness("payments", 503).await;
     let (_, body) = all.readiness("payments").await;

@@ -5,7 +5,6 @@ mod support;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::{WatchOrderRequest, WatchOrderResponse};
 use support::calls::request;
@@ -33,23 +32,6 @@ async fn every_role_is_stopped_and_started_under_load_and_no_call_fails_after_or
     assert_eq!(log.matches("\"msg\":\"drained\"").count(), ROLES.len(), "{log}");
     assert_eq!(log.matches("drain deadline passed").count(), 0);
     all.close(shops).await;
-}
-
-/// Waits until the provider has been asked for something.
-async fn until_called(all: &System) {
-    let summary = format!("{}/sandbox/summary", all.address("provider"));
-    let mut every = tokio::time::interval(Duration::from_millis(20));
-    let asked = async {
-        loop {
-            every.tick().await;
-            let (_, body) = sums::get(&summary).await;
-            let summary: Value = serde_json::from_str(&body).expect("JSON");
-            if summary["requests_per_second"].as_array().is_some_and(|seconds| !seconds.is_empty()) {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, asked).await.expect("the provider is asked");
 }
 
 /// Watches an order from a cursor on; what came, and how it ended.
@@ -128,7 +110,7 @@ async fn a_role_that_stops_is_not_ready_at_once_and_waits_for_the_charge_in_flig
     let mode = format!("{}/sandbox/mode", all.address("provider"));
     assert_eq!(sums::post(&mode, r#"{"delay_ms": 3000}"#).await.0, 200);
     let order = all.place(request("tea", 1, "pm_ok")).await;
-    until_called(&all).await;
+    all.until_provider_is_asked().await;
     all.signal("payments", Signal::TERM);
     all.until_readiness("payments", 503).await;
     assert!(!all.process("payments").is_gone(), "a charge is in flight");
@@ -144,7 +126,7 @@ async fn with_a_charge_that_hangs(all: &System) -> String {
     let mode = format!("{}/sandbox/mode", all.address("provider"));
     assert_eq!(sums::post(&mode, r#"{"black_hole_after": true}"#).await.0, 200);
     let order = all.place(request("tea", 1, "pm_ok")).await;
-    until_called(all).await;
+    all.until_charged(&order.order_id).await;
     order.order_id
 }
 

@@ -91,6 +91,33 @@ impl System {
         charges
     }
 
+    /// Waits until the provider has taken the money of this order, whether it told so or not.
+    pub async fn until_charged(&self, order_id: &str) {
+        let mut every = tokio::time::interval(std::time::Duration::from_millis(20));
+        let asked = async {
+            while !self.charges().await.contains_key(order_id) {
+                every.tick().await;
+            }
+        };
+        tokio::time::timeout(super::PATIENCE, asked).await.expect("the order is charged");
+    }
+
+    /// Waits until the provider has been asked for anything since it was started, answered or not.
+    pub async fn until_provider_is_asked(&self) {
+        let summary = format!("{}/sandbox/summary", self.address("provider"));
+        let mut every = tokio::time::interval(std::time::Duration::from_millis(20));
+        let asked = async {
+            loop {
+                every.tick().await;
+                let summary: Value = serde_json::from_str(&get(&summary).await.1).expect("JSON");
+                if summary["requests_per_second"].as_array().is_some_and(|seconds| !seconds.is_empty()) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(super::PATIENCE, asked).await.expect("the provider is asked");
+    }
+
     /// Waits until every order has ended, of which there are at least so many, then compares orders, stock, provider
     /// and audit.
     pub async fn sums_add_up(&self, at_least: usize) -> Sums {
