@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod listen;
 pub mod logs;
+pub mod priority;
 pub mod role;
 pub mod steps;
 pub mod telemetry;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use spillway_proto::time::Timestamp;
 use spillway_shared::bus::Bus;
 use spillway_shared::logs;
+use spillway_shared::priority::Behind;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -37,10 +38,6 @@ impl Default for CheckConfig {
     }
 }
 
-/// How much less of a busy core a check asks for than anybody else, as a nice value: as little as can be. It takes as much of a
-/// core as what it looks at took, and can wait; an order cannot.
-const BEHIND_ALL: i32 = 19;
-
 /// Checks until `stop`, on a thread of its own. What it is in the middle of then is not waited for: nobody needs it.
 ///
 /// # Errors
@@ -59,9 +56,8 @@ pub async fn keep(config: Config, bus: Bus, stop: CancellationToken) -> std::io:
 /// Runs to its end on this thread, which asks for little of a core from now on. The runtime is made here, and goes here: none
 /// can be dropped by a task of another.
 fn behind_all(checks: impl Future<Output = ()>) -> std::io::Result<()> {
-    if let Err(error) = rustix::process::nice(BEHIND_ALL) {
-        tracing::debug!(%error, "a check is as important as everything else");
-    }
+    // It takes as much of a core as what it looks at took.
+    Behind::All.stand();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(checks);
     Ok(())
 }

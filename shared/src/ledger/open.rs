@@ -33,6 +33,7 @@ use super::suspects;
 use super::tx::{Tx, Value};
 use super::writer::{CommitFigures, Writer};
 use crate::logs;
+use crate::priority::Behind;
 
 /// Rows of a kind of due work that are held in memory at most.
 const DUE_WINDOW: usize = 4096;
@@ -42,11 +43,6 @@ const LOCK_WAIT: Duration = Duration::from_millis(250);
 
 /// Pages (of 4 KiB) of the write-ahead log after which it is copied into the database.
 const CHECKPOINT_PAGES: i64 = 4000;
-
-/// How much less of a busy core a writer asks for than those who answer calls, as a nice value. On a core that all have
-/// to share, refusing what is too much would otherwise wait behind what was let in; what cannot be refused in time waits
-/// at the client, and in the end all of it is late.
-const BEHIND_CALLS: i32 = 5;
 
 impl<S: Service> Ledger<S> {
     /// Opens a ledger, made new where there is none. `due_kinds` names every kind of due work that it has.
@@ -79,9 +75,7 @@ impl<S: Service> Ledger<S> {
         std::thread::Builder::new()
             .name(spec.id.name())
             .spawn(move || {
-                if let Err(error) = rustix::process::nice(BEHIND_CALLS) {
-                    tracing::debug!(%error, "the writer is as important as the calls");
-                }
+                Behind::Calls.stand();
                 logs::on_thread(spec.id.ledger.name().into(), || writer.run());
                 // Held as long as anything is written.
                 drop(lock);
