@@ -1,4 +1,8 @@
-//! Due rows: work that waits for the world. The queue is the table; memory holds a bounded window on it.
+//! Due rows: work that waits for the world. The queue is the [`table`]; memory holds a bounded window on it.
+
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,69 +12,10 @@ use spillway_proto::time::{self, Timestamp};
 use tokio::sync::Notify;
 
 use super::due_in_hand::SET_ASIDE_US;
-use super::error::StoreError;
 use super::queue_wait::QueueWait;
 use super::says::{Due, DueChange};
-use super::tx::{Tx, Value};
-
-/// Writes the changes of a commit, in their order.
-pub(super) fn write(tx: &Tx<'_>, changes: &[DueChange]) -> Result<(), StoreError> {
-    for change in changes {
-        match change {
-            DueChange::Set(due) => tx.write(
-                "insert into due (kind, key, due_us, attempt, payload) values ($1, $2, $3, $4, $5)
-                 on conflict (kind, key)
-                 do update set due_us = excluded.due_us, attempt = excluded.attempt, payload = excluded.payload",
-                &[
-                    Value::Text(due.kind),
-                    Value::Blob(&due.key),
-                    time::to_micros(due.at).into(),
-                    due.attempt.into(),
-                    Value::Blob(&due.payload),
-                ],
-            )?,
-            DueChange::Done { kind, key } => {
-                tx.write("delete from due where kind = $1 and key = $2", &[Value::Text(kind), Value::Blob(key)])?
-            }
-        };
-    }
-    Ok(())
-}
-
-/// When a row is due, and as which attempt; `None` where there is no such row, or it is set aside.
-pub fn due_at(tx: &Tx<'_>, kind: &str, key: &[u8]) -> Result<Option<(Timestamp, i64)>, StoreError> {
-    let rows = tx.read(
-        "select due_us, attempt from due where kind = $1 and key = $2 and due_us < $3",
-        &[Value::Text(kind), Value::Blob(key), SET_ASIDE_US.into()],
-        |row| Ok((time::from_micros(row.int(0)?), row.int(1)?)),
-    )?;
-    Ok(rows.into_iter().next())
-}
-
-/// The rows of a kind that are due, earliest first, and the time of the first that is not yet due.
-pub(super) fn read(
-    tx: &Tx<'_>,
-    kind: &'static str,
-    now: Timestamp,
-    limit: usize,
-) -> Result<(Vec<Due>, Option<Timestamp>), StoreError> {
-    let now_us = time::to_micros(now);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = tx.read(
-        "select key, due_us, attempt, payload from due where kind = $1 and due_us <= $2 order by due_us limit $3",
-        &[Value::Text(kind), now_us.into(), limit.into()],
-        |row| {
-            let (at, attempt) = (time::from_micros(row.int(1)?), row.int(2)?);
-            Ok(Due { kind, key: row.blob(0)?.into(), at, attempt, payload: row.blob(3)?.into() })
-        },
-    )?;
-    let next = tx.read(
-        "select min(due_us) from due where kind = $1 and due_us > $2 and due_us < $3",
-        &[Value::Text(kind), now_us.into(), SET_ASIDE_US.into()],
-        |row| row.opt_int(0),
-    )?;
-    Ok((rows, next.into_iter().flatten().next().map(time::from_micros)))
-}
+pub use table::due_at;
+pub(super) use table::{read, write};
 
 /// The window on the due rows of one kind. What a commit makes due enters it at once, so nothing waits for a timer;
 /// what does not fit stays in the table and is swept up later, and until it is, nothing that came after it enters the
@@ -128,8 +73,18 @@ struct Meanwhile {
 #[derive(Debug)]
 enum Slot {
     Ready(Due),
-    /// Taken under this ticket.
-    InHand(u64),
+    /// Taken under this ticket; held back where it is not known what it says.
+    InHand(u64, Option<Due>),
+}
+
+impl Slot {
+    /// Whether it is this very row, not one that was moved since.
+    fn holds(&self, row: &Due) -> bool {
+        let (Slot::Ready(held) | Slot::InHand(_, Some(held))) = self else { return false };
+        // The table keeps microseconds.
+        let is_then = time::to_micros(held.at) == time::to_micros(row.at);
+        is_then && (held.attempt, &held.payload) == (row.attempt, &row.payload)
+    }
 }
 
 impl DueFeed {
@@ -156,12 +111,14 @@ impl DueFeed {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After a commit: what it made due, moved or ended.
+    /// After a commit: what it made due, moved or ended. A sweep may have read the commit before this tells of it: what it
+    /// found is in the window, or in somebody's hand, and stays there.
     pub(super) fn committed(&self, changes: &[DueChange], now: Timestamp) {
         let mut window = self.window();
         let (mut offered, mut left) = (false, window.behind);
         for change in changes {
             match change {
+                DueChange::Set(due) if window.slots.get(&due.key).is_some_and(|slot| slot.holds(due)) => {}
                 DueChange::Set(due) if due.kind == self.kind => {
                     window.slots.remove(&due.key);
                     let fits = window.made_due(due, now, self.capacity);
@@ -274,14 +231,14 @@ impl DueFeed {
             return None;
         }
         window.tickets += 1;
-        window.slots.insert(key.clone(), Slot::InHand(ticket));
+        window.slots.insert(key.clone(), Slot::InHand(ticket, None));
         Some(ticket)
     }
 
     /// Whether no commit has moved or ended it since it was held back.
     pub(super) fn is_held(&self, suspect: &Suspect) -> bool {
         let window = self.window();
-        matches!(window.slots.get(&suspect.key), Some(Slot::InHand(ticket)) if *ticket == suspect.ticket)
+        matches!(window.slots.get(&suspect.key), Some(Slot::InHand(ticket, _)) if *ticket == suspect.ticket)
     }
 
     /// A row that is held back is to be worked off alone.
@@ -303,7 +260,7 @@ impl DueFeed {
     pub fn release(&self, key: &Bytes, ticket: u64) {
         let mut window = self.window();
         // Under a later ticket it is in somebody else's hand by now.
-        if matches!(window.slots.get(key), Some(Slot::InHand(in_hand)) if *in_hand == ticket) {
+        if matches!(window.slots.get(key), Some(Slot::InHand(in_hand, _)) if *in_hand == ticket) {
             window.slots.remove(key);
             window.behind = true;
         }
@@ -327,8 +284,10 @@ impl Window {
     /// Takes the row in hand if it is ready.
     fn take(&mut self, key: &Bytes) -> Option<(Due, u64)> {
         let ticket = self.tickets;
-        let slot = self.slots.get_mut(key).filter(|slot| matches!(slot, Slot::Ready(_)))?;
-        let Slot::Ready(due) = std::mem::replace(slot, Slot::InHand(ticket)) else { return None };
+        let slot = self.slots.get_mut(key)?;
+        let Slot::Ready(due) = slot else { return None };
+        let due = due.clone();
+        *slot = Slot::InHand(ticket, Some(due.clone()));
         self.tickets += 1;
         Some((due, ticket))
     }
@@ -388,6 +347,3 @@ pub(super) enum Sweep {
     /// At this time, or once a commit or a release says so.
     At(Option<Timestamp>),
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,6 +24,19 @@ fn what_a_commit_makes_due_is_taken_at_once_and_only_once() {
 }
 
 #[test]
+fn what_a_sweep_saw_before_its_commit_was_told_is_taken_only_once() {
+    let feed = DueFeed::new("charge", 4);
+    assert_eq!(feed.wants(at(5)), Sweep::Now { limit: 4 });
+    feed.swept(vec![due(1, 5), due(2, 5)], None, true, at(5));
+    let (first, ticket) = feed.try_take().expect("swept up");
+    // The writer comes to tell of the commit that the sweep has read already.
+    feed.committed(&[due(1, 5), due(2, 5)].map(DueChange::Set), at(5));
+    assert_eq!(taken(&feed), [2], "the first is in hand");
+    feed.release(&first.key, ticket);
+    assert_eq!(feed.wants(at(6)), Sweep::Now { limit: 5 }, "what is let go is read again");
+}
+
+#[test]
 fn what_ends_before_it_is_taken_is_not_taken() {
     let feed = DueFeed::new("charge", 4);
     feed.swept(vec![], None, true, at(0));
