@@ -293,9 +293,7 @@ async fn a_role_that_does_not_answer_is_named_and_the_same_request_does_it_there
     let mut all = Roles::start(&[]).await;
     all.kill("payments").await;
     let act = ["pause", "payments", "--reason", "x", "--request-id", "7d444840-9dc0-4f3a-9c55-1f3c4d2f7e11"];
-    let mut hasty = vec!["--timeout", "2", "--output", "json"];
-    hasty.extend(act);
-    let (code, _, err) = all.verb(&hasty).await;
+    let (code, _, err) = all.verb(&[&["--output", "json"][..], &act].concat()).await;
     assert!(code == 3 && err.contains("payments-0"), "{code} {err}");
     let (code, out, _) = all.verb(&["flow"]).await;
     assert!(code == 3 && out.contains("payments-0") && out.contains("does not answer"), "{code} {out}");

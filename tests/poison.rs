@@ -24,8 +24,8 @@ use support::{Options, System, sums};
 const ORDERS: usize = 1200;
 const EACH_KIND: usize = 2;
 
-/// p50 and p99 of the time to the end of an order in milliseconds, of a load whose orders are all confirmed.
-async fn load(system: &System, count: usize) -> (f64, f64) {
+/// p50, p90 and p99 of the time to the end of an order in milliseconds, of a load whose orders are all confirmed.
+async fn load(system: &System, count: usize) -> [f64; 3] {
     let (count, nats) = (count.to_string(), system.address("nats"));
     let arguments = ["load", "--output", "json", "--count", &count, "--in-flight", "32", "--nats-url", &nats];
     let (code, out, err) = system.verb(&arguments).await;
@@ -34,7 +34,7 @@ async fn load(system: &System, count: usize) -> (f64, f64) {
     assert_eq!(report["confirmed"], report["accepted"], "every healthy order ends: {report}");
     assert_eq!((report["confirmed"].to_string(), report["still_open"].to_string()), (count, "0".to_owned()));
     let of = |percentile: &str| report["confirm_latency_ms"][percentile].as_f64().expect("a figure");
-    (of("p50"), of("p99"))
+    ["p50", "p90", "p99"].map(of)
 }
 
 /// The database refuses these orders, as long as it is told to.
@@ -102,18 +102,14 @@ async fn one_percent_of_poison_in_a_load_is_found_once_each_and_harms_no_other_o
     for mate in poisons.iter().filter_map(|poison| poison.mate) {
         assert_eq!(system.ended(&mate.to_string()).await.state(), State::Rejected, "batch-mates pass");
     }
+    let (count, found) = (poisons.len(), letters.len());
+    let times = format!("p50, p90, p99 {poisoned:.0?} ms; without poison {clean:.0?} ms");
     eprintln!(
-        "{} poisons among {ORDERS} orders, {} dead letters; p50 {:.0} ms, p99 {:.0} ms; without poison {:.0} and {:.0}: \
-         p99 x {:.2}",
-        poisons.len(),
-        letters.len(),
-        poisoned.0,
-        poisoned.1,
-        clean.0,
-        clean.1,
-        poisoned.1 / clean.1
+        "{count} poisons among {ORDERS} orders, {found} dead letters; {times}; p99 x {:.2}",
+        poisoned[2] / clean[2]
     );
-    assert!(poisoned.1 <= clean.1 * 3.0 + 250.0, "p99 {} ms, without poison {} ms", poisoned.1, clean.1);
+    // Poison that held up others would hold up all that are in flight, each time; a pause of the machine is in the p99 alone.
+    assert!(poisoned[1] <= clean[1] * 3.0 + 250.0 && poisoned[2] <= clean[2] * 3.0 + 2_000.0, "{times}");
     settle(&mut system, &letters).await;
 }
 

@@ -86,6 +86,12 @@ async fn what_one_ledger_says_the_other_hears_in_order_and_after_restarts() {
     let inventory = start(&server, Source::Inventory, inventory_folder).await;
     add(&inventory.ledger, 1).await;
     payments.until_total("tea", heard(11)).await;
+    let acknowledged = async {
+        while inventory.ledger.relayed_up_to(HERE) < 11 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), acknowledged).await.expect("all is acknowledged");
     assert_eq!(inventory.ledger.relayed_up_to(HERE), 11);
 }
 

@@ -55,6 +55,7 @@ impl Pair {
         let mut pair = Pair { inventory, payments, proxy, server, _folder: folder, added: 0 };
         pair.add(3).await;
         pair.until_heard().await;
+        pair.until_relayed().await;
         pair
     }
 

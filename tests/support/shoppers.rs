@@ -147,9 +147,9 @@ impl Shoppers {
     }
 }
 
-/// The time within which this share of the orders was accepted.
-pub fn accepted_within(placed: &[Placed], share: f64) -> Duration {
+/// The time within which all orders were accepted but one of each shopper: one pause of the machine holds up no more.
+pub fn accepted_within(placed: &[Placed], shoppers: usize) -> Duration {
     let mut took: Vec<Duration> = placed.iter().map(|order| order.took).collect();
     took.sort();
-    took[((took.len() as f64 * share) as usize).min(took.len() - 1)]
+    took[took.len() - 1 - shoppers]
 }

@@ -18,7 +18,9 @@ use super::{Options, System};
 /// Orders that are accepted before, during and after something is done to it.
 const SOME: usize = 40;
 
-/// Accepting an order waits for no JetStream: 99 of 100 take less than this, also on a slow day.
+const SHOPPERS: usize = 4;
+
+/// Accepting an order waits for no JetStream: all but one of each shopper take less than this, also on a slow day.
 const ACCEPTED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Dropped in this order: the system before what it is connected to.
@@ -28,6 +30,8 @@ pub struct World {
     pub nats: TestServer,
     /// Every order that was ever accepted.
     placed: Vec<Placed>,
+    /// So much of the log was there when orders last began to run.
+    log_before: usize,
 }
 
 impl World {
@@ -42,7 +46,7 @@ impl World {
         let nats_url = Some(format!("nats://{}", proxy.address()));
         let system = System::start_with(Options { nats_url, ..options }).await;
         system.add_stock("tea", 1_000_000).await;
-        World { system, proxy, nats, placed: Vec::new() }
+        World { system, proxy, nats, placed: Vec::new(), log_before: 0 }
     }
 
     /// Orders run, something is done, orders run on, it is undone, orders run on. Then all is well: nothing is lost, nothing
@@ -54,25 +58,26 @@ impl World {
         end: impl AsyncFnOnce(&mut World),
     ) {
         let began = Instant::now();
-        let mut shoppers = self.system.shop(4);
+        self.log_before = self.system.log().len();
+        let mut shoppers = self.system.shop(SHOPPERS);
         shoppers.more(SOME).await;
         begin(self).await;
         shoppers.more(SOME).await;
         end(self).await;
         shoppers.more(SOME).await;
         let placed = shoppers.stop().await;
-        let (count, p99) = (placed.len(), accepted_within(&placed, 0.99).as_millis());
+        let (count, within) = (placed.len(), accepted_within(&placed, SHOPPERS));
         let refused: usize = placed.iter().map(|order| order.refused).sum();
         self.placed.extend(placed);
         let (ran, done) = (began.elapsed(), Instant::now());
         self.system.all_is_well(&self.placed).await;
         let (ran, took) = (ran.as_secs_f32(), done.elapsed().as_secs_f32());
         eprintln!(
-            "{what}: {ran:.1} s, then all was well after {took:.1} s; {count} accepted, 99 of 100 within {p99} ms, \
-            {refused} calls refused; {:?}",
+            "{what}: {ran:.1} s, then all was well after {took:.1} s; {count} accepted, nearly all within \
+            {within:?}, {refused} calls refused; {:?}",
             self.system.incidents()
         );
-        assert!(p99 < ACCEPTED_WITHIN.as_millis(), "{what}: accepting took {p99} ms");
+        assert!(within < ACCEPTED_WITHIN, "{what}: accepting took {within:?}");
     }
 
     /// JetStream, without the proxy.
@@ -114,13 +119,13 @@ impl World {
         blocks
     }
 
-    /// Where there is such a word in the log, at last.
+    /// Waits until there is such a word in the log, since orders last began to run.
     pub async fn until_logged(&self, word: &str) {
         let mut every = tokio::time::interval(Duration::from_millis(100));
         let said = async {
             loop {
                 every.tick().await;
-                if self.system.log().contains(word) {
+                if self.system.log()[self.log_before..].contains(word) {
                     return;
                 }
             }

@@ -7,7 +7,7 @@ use spillway_proto::pb::ops::audit_service_client::AuditServiceClient;
 use spillway_proto::pb::ops::{AuditEntry, ExportAuditRequest, VerifyAuditRequest, VerifyAuditResponse};
 use tonic::{Code, Status};
 
-use crate::kit::{Client, PATIENCE, World, fields, order_of, reason};
+use crate::kit::{Client, PATIENCE, World, fields, order_in, reason};
 
 async fn verify(client: &mut Client) -> Result<Vec<VerifyAuditResponse>, Status> {
     let mut stream = client.audit.verify_audit(VerifyAuditRequest {}).await?.into_inner();
@@ -33,8 +33,8 @@ async fn the_chain_of_every_partition_is_verified_and_exported() {
     let _roles = (world.orders().await, world.inventory().await, world.audit().await);
     let gateway = world.gateway().await;
     let mut client = gateway.client().await;
-    for _ in 0..8 {
-        let placed = client.place(&order_of("tea")).await.expect("accepted");
+    for n in 0..8 {
+        let placed = client.place(&order_in(n % 2, "tea")).await.expect("accepted");
         client.until_rejected(&placed.order_id).await;
     }
     // Placed, refused, rejected: of each order, in whatever batches.

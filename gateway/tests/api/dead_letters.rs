@@ -34,12 +34,24 @@ async fn redrive(
 async fn say_nonsense(bus: &Bus, count: usize) {
     let jetstream = async_nats::jetstream::new(bus.client().clone());
     let subject = ledgers::subject(Ledger::Gateway, Partition(0));
+    until_there(&jetstream, &ledgers::stream(Ledger::Gateway, Partition(0))).await;
     for n in 0..count {
         let mut headers = HeaderMap::new();
         headers.insert("who", "nobody");
         let sent = jetstream.publish_with_headers(subject.clone(), headers, format!("nonsense {n}").into()).await;
         sent.expect("sent").await.expect("stored");
     }
+}
+
+/// A gateway makes its stream when it first says something.
+async fn until_there(jetstream: &async_nats::jetstream::Context, stream: &str) {
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
+    let there = async {
+        while jetstream.get_stream(stream).await.is_err() {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, there).await.expect("in time");
 }
 
 /// Asks until inventory keeps so many dead letters.

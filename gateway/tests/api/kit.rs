@@ -15,6 +15,7 @@ use spillway_proto::pb::ops::dead_letter_service_client::DeadLetterServiceClient
 use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::order_service_client::OrderServiceClient;
 use spillway_proto::pb::orders::{GetOrderRequest, Order, OrderLine, PlaceOrderRequest};
+use spillway_proto::{DEFAULT_SHOP, Partition};
 use spillway_shared::bus::{Bus, BusConfig};
 use spillway_shared::ledger::SystemClock;
 use spillway_shared::lifecycle::Life;
@@ -226,6 +227,17 @@ pub fn order_of(sku: &str) -> PlaceOrderRequest {
         contact: None,
         labels: [("channel".to_owned(), "web".to_owned())].into(),
         validate_only: false,
+    }
+}
+
+/// The same, in this partition of two.
+pub fn order_in(partition: u16, sku: &str) -> PlaceOrderRequest {
+    loop {
+        let order = order_of(sku);
+        let request_id = order.request_id.parse().expect("a UUID");
+        if Partition::of_request(DEFAULT_SHOP, request_id, 2) == Partition(partition) {
+            return order;
+        }
     }
 }
 

@@ -6,14 +6,15 @@ use spillway_proto::pb::orders::order::State;
 use spillway_proto::pb::orders::{ListOrderEventsRequest, ListOrdersRequest, Order, OrderEvent};
 use spillway_proto::time;
 
-use crate::kit::{Client, World, fields, order_of};
+use crate::kit::{Client, World, fields, order_in, order_of};
 use crate::stand_in::StandIn;
 
-async fn placed(client: &mut Client, count: usize) -> Vec<String> {
+/// So many orders of two customers, of each in both partitions where there are two.
+async fn placed(client: &mut Client, count: u16) -> Vec<String> {
     let mut ids = Vec::new();
     for n in 0..count {
-        let mut request = order_of("tea");
-        request.customer_id = ["ada", "grace"][n % 2].to_owned();
+        let mut request = order_in(n / 2 % 2, "tea");
+        request.customer_id = ["ada", "grace"][usize::from(n % 2)].to_owned();
         ids.push(client.place(&request).await.expect("accepted").order_id);
     }
     for id in &ids {

@@ -105,8 +105,10 @@ async fn the_token_of_the_configuration_is_sent() {
 async fn a_provider_that_is_not_there_is_surely_not_acting() {
     let mut config = with_breaker(5, 60_000);
     let mut rig = Rig::idle(config.clone(), sandbox_config()).await;
-    // A port that nobody listens on.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    // A port that is taken and that nobody listens on.
+    let taken = tokio::net::TcpSocket::new_v4().expect("a socket");
+    taken.bind(std::net::SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let nobody = taken.local_addr().expect("an address");
     config.provider.url = format!("http://{nobody}");
     rig.set_to_work_with(&config);
     rig.hear(&orders()).await;

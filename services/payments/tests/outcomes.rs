@@ -229,5 +229,6 @@ async fn what_is_absent_is_parked_and_what_turns_up_later_is_the_capture() {
     rig.hear(&[(order(2), held(TOTAL, "pm_declined"))]).await;
     rig.until(order(1), State::Captured).await;
     assert_eq!(rig.provider.moved(order(1), "charge").await, [TOTAL]);
+    rig.until(order(2), State::Declined).await;
     assert_eq!(rig.provider.attempts().await.len(), sent + 1, "only the other order was sent after that");
 }

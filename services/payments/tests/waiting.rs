@@ -122,7 +122,7 @@ async fn the_backlog_drains_oldest_first_within_the_operators_bound() {
 #[tokio::test]
 async fn what_is_tried_as_often_as_it_may_be_is_parked_and_what_turns_up_later_still_counts() {
     let mut config = config();
-    config.provider.timeout_ms = 100;
+    config.provider.timeout_ms = 1_000;
     config.retry.unknown.tries = 2;
     config.retry.throttled.tries = 3;
     let rig = Rig::start_with(config, sandbox_config()).await;

@@ -19,6 +19,9 @@ use crate::kit::{Client, PATIENCE, Server, Words, ms, start};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// Memory and processor are the whole process': one attack at a time.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Calls of another client, one after the other.
 const CALLS: usize = 200;
 
@@ -68,6 +71,7 @@ async fn headers_alone(channel: Channel) -> Result<(), Status> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_without_a_message_keep_out_only_each_other() {
+    let _turn = TURN.lock().await;
     let max_calls = const { NonZeroUsize::new(100).expect("not zero") };
     let server = start(GrpcLimits { max_calls, opening_timeout_ms: ms(2_000), ..GrpcLimits::default() }).await;
     let (good, bad) = (server.client().await, server.client().await);
@@ -84,6 +88,7 @@ async fn calls_without_a_message_keep_out_only_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_thousand_streams_of_one_connection_are_as_many_as_it_may_have() {
+    let _turn = TURN.lock().await;
     let max_calls_per_connection = const { NonZeroU32::new(100).expect("not zero") };
     let server = start(GrpcLimits { max_calls_per_connection, ..GrpcLimits::default() }).await;
     let (good, bad) = (server.client().await, server.client().await);
@@ -108,6 +113,7 @@ async fn five_thousand_streams_of_one_connection_are_as_many_as_it_may_have() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_reset_as_soon_as_they_are_made_leave_nothing_behind() {
+    let _turn = TURN.lock().await;
     let server = start(GrpcLimits::default()).await;
     let good = server.client().await;
     let before = p99(&good).await;
@@ -178,6 +184,7 @@ async fn bears_given_up(addr: SocketAddr, calls: u32) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_gives_up_all_that_it_may_have_open_keeps_its_connection_and_who_floods_does_not() {
+    let _turn = TURN.lock().await;
     let server = start(GrpcLimits::default()).await;
     let most = GrpcLimits::default().max_calls_per_connection.get();
     for _ in 0..10 {
@@ -213,6 +220,7 @@ fn most_connections() -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_idle_connections_cost_little_and_keep_nobody_out() {
+    let _turn = TURN.lock().await;
     let count = most_connections();
     let server = start(connections(count + 10)).await;
     let good = server.client().await;
@@ -230,6 +238,7 @@ async fn thousands_of_idle_connections_cost_little_and_keep_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_bytes_that_are_no_http_is_read_no_further() {
+    let _turn = TURN.lock().await;
     let server = start(GrpcLimits::default()).await;
     let good = server.client().await;
     let (before, memory) = (p99(&good).await, memory_mib());
