@@ -135,14 +135,15 @@ async fn consumers_that_are_reset_to_the_start_change_nothing() {
     world.orders_run_on("consumers reset", reset, reset).await;
 }
 
-/// A stream that holds a few messages only, and drops what nobody has heard.
+/// A stream that holds a few messages only, and drops what nobody has heard: what is delivered meanwhile is lost on its way, and
+/// not there to be delivered again.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_are_full_drop_the_oldest_and_stop_nobody() {
     let arguments = ["--set", "nats.stream.max_bytes=8000"].map(str::to_owned).into();
     let mut world = World::start_with(|_| {}, Options { arguments, ..Options::default() }).await;
     let before = world.system.incidents();
-    let hold = async |world: &mut World| world.proxy.set(Way::ToClient, Fault::hold());
-    world.orders_run_on("tiny streams", hold, heal).await;
+    let lose = async |world: &mut World| world.proxy.set(Way::ToClient, Fault::drop());
+    world.orders_run_on("tiny streams", lose, heal).await;
     world.system.until_noted(&before, "asked_for").await;
 }
 
