@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use common::{Add, Tally, attached, total};
+use common::{Add, Tally, attached, total, until_relayed};
 use prost::Message as _;
 use spillway_natsd::testing::TestServer;
 use spillway_proto::Partition;
@@ -86,12 +86,7 @@ async fn what_one_ledger_says_the_other_hears_in_order_and_after_restarts() {
     let inventory = start(&server, Source::Inventory, inventory_folder).await;
     add(&inventory.ledger, 1).await;
     payments.until_total("tea", heard(11)).await;
-    let acknowledged = async {
-        while inventory.ledger.relayed_up_to(HERE) < 11 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), acknowledged).await.expect("all is acknowledged");
+    until_relayed(&inventory.ledger, 11).await;
     assert_eq!(inventory.ledger.relayed_up_to(HERE), 11);
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer as _, PullConsumer, pull};
-use common::{Add, Tally, attached, total};
+use common::{Add, Tally, attached, total, until_relayed};
 use proxy::{Fault, Proxy, Way};
 use rustix::process::{Pid, Signal, kill_process};
 use spillway_natsd::testing::TestServer;
@@ -97,13 +97,7 @@ impl Pair {
     }
 
     async fn until_relayed(&self) {
-        let mut every = tokio::time::interval(Duration::from_millis(20));
-        let relayed = async {
-            while self.inventory.relayed_up_to(HERE) < self.added {
-                every.tick().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, relayed).await.expect("all is acknowledged");
+        until_relayed(&self.inventory, self.added).await;
     }
 
     fn signal(&self, signal: Signal) {

@@ -200,6 +200,7 @@ async fn due_work_is_done_when_it_is_due_and_its_result_is_an_input() {
     for (name, at) in [("now", now), ("soon", soon)] {
         ledger.command(Add { later: Some(at), ..Add::new(name, 1) }).await.expect("taken");
     }
+    let mut heads = ledger.heads();
     let work = tokio::spawn({
         let (ledger, stop) = (ledger.clone(), stop.clone());
         async move {
@@ -214,7 +215,7 @@ async fn due_work_is_done_when_it_is_due_and_its_result_is_an_input() {
     let left = || ledger.query(|tx| tx.read("select count(*) from due", &[], |row| row.int(0)));
     let done = async {
         while left().await.expect("answers") != [0] {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            heads.changed().await.expect("open");
         }
     };
     tokio::time::timeout(Duration::from_secs(60), done).await.expect("both are done");

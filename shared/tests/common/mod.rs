@@ -185,3 +185,14 @@ pub async fn dead_letters(ledger: &Ledger<Tally>) -> Vec<(String, i64)> {
         .await
         .expect("answers")
 }
+
+/// Waits until so many batches were acknowledged by the stream.
+pub async fn until_relayed(ledger: &Ledger<Tally>, wanted: i64) {
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(20));
+    let relayed = async {
+        while ledger.relayed_up_to(Partition(0)) < wanted {
+            every.tick().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), relayed).await.expect("all is acknowledged");
+}

@@ -53,7 +53,13 @@ async fn after_its_window_a_key_is_a_new_charge() {
     let (sandbox, _folder) = start_with(SandboxConfig { key_window_ms: 400, ..config() }).await;
     let first = sandbox.charge("k", "pm_ok").await.json();
     // The replays on the way do not renew the window.
-    until("a new charge", || async { sandbox.charge("k", "pm_ok").await.json()["id"] != first["id"] }).await;
+    until("a new charge", || async {
+        let told = sandbox.charge("k", "pm_ok").await;
+        let is_new = told.json()["id"] != first["id"];
+        assert_ne!(told.is_replay(), is_new, "{}", told.text);
+        is_new
+    })
+    .await;
     let attempts = sandbox.attempts("k").await;
     let time = |attempt: &serde_json::Value| attempt["time"].as_i64().expect("a time");
     let (new, replays) = attempts[1..].split_last().expect("tried again");
